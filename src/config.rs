@@ -1,0 +1,1 @@
+//! What the operator gives: medseal.toml, and every limit with its unit and default.

@@ -1,0 +1,1 @@
+//! Request in, permit or denial out.

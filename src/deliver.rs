@@ -1,0 +1,1 @@
+//! Our side of an exchange: a recorded release in, a receipt out.

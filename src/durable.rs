@@ -1,0 +1,1 @@
+//! Writes files so that they survive a power cut.

@@ -1,0 +1,1 @@
+//! Strict one-line JSON: what is hashed and signed.

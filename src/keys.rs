@@ -1,0 +1,1 @@
+//! Long-lived private keys: the only file that touches them.

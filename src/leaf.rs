@@ -1,0 +1,1 @@
+//! The log leaf: one strict JSON line, chained to the one before.

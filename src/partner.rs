@@ -1,0 +1,1 @@
+//! Partners: signed cards, fingerprints, roll-over.

@@ -1,0 +1,1 @@
+//! The other side: bytes in, verified, stored, recorded, receipt signed.

@@ -1,0 +1,1 @@
+//! One release, step by step.

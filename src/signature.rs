@@ -1,0 +1,1 @@
+//! Signatures over exact bytes: SSHSIG for statements, raw Ed25519 for log notes.

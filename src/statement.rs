@@ -1,0 +1,1 @@
+//! Signed statements: dispatch, receipt, opinion.

@@ -1,0 +1,1 @@
+//! The keys of subjects: one patient, one key, outside the store.

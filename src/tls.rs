@@ -1,0 +1,1 @@
+//! Mutual TLS: the only file that builds a TLS configuration.

@@ -1,0 +1,1 @@
+//! The exchange protocol: paths, headers, limits; no I/O.

@@ -1,0 +1,3 @@
+//! The integration tests: one question per file, one binary, so that they link once.
+
+mod needs;
