@@ -1,44 +1,44 @@
 //! medseal: a secure document-exchange gateway for international medical second opinions.
 
 // -- words
-pub mod clock;
-pub mod config;
-pub mod durable;
 pub mod id;
-pub mod json;
+pub mod clock;
 pub mod reason;
+pub mod json;
+pub mod durable;
+pub mod config;
 // -- trust
+pub mod signature;
 pub mod keys;
+pub mod subject;
 pub mod leaf;
 pub mod partner;
-pub mod signature;
-pub mod subject;
 // -- storage
 pub mod store;
 pub mod vault;
 // -- what is decided
 pub mod bundle;
 pub mod consent;
-pub mod decision;
 pub mod policy;
+pub mod decision;
 // -- evidence
-pub mod audit;
 pub mod seal;
 pub mod statement;
+pub mod audit;
 // -- exchange
-pub mod deliver;
-pub mod receive;
 pub mod tls;
 pub mod wire;
+pub mod deliver;
+pub mod receive;
 // -- the case
-pub mod case;
-pub mod intake;
-pub mod outbox;
 pub mod records;
+pub mod outbox;
 pub mod release;
+pub mod intake;
+pub mod case;
 // -- the program
-pub mod cli;
-pub mod client;
-pub mod daemon;
 pub mod gateway;
 pub mod http;
+pub mod daemon;
+pub mod client;
+pub mod cli;
