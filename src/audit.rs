@@ -1,1 +1,7 @@
-//! The log.
+//! The log: what happened, chained, signed, and verifiable by anyone with stock tools.
+//!
+//! Rule: it may say more than happened, never less; an entry is acknowledged only when it is on the disk.
+
+pub mod event;
+pub mod tree;
+pub mod note;

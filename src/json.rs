@@ -81,6 +81,13 @@ pub fn to_line<T: Serialize>(value: &T) -> Result<String, JsonError> {
     if line.len() == loose.len() { Ok(line) } else { Err(JsonError::DuplicateKey) }
 }
 
+/// Writes an object as one strict line, as [`to_line`] does.
+pub fn object_to_line(fields: &Object) -> Result<String, JsonError> {
+    let mut line = String::new();
+    write_object(&mut line, fields.iter(), 1)?;
+    Ok(line)
+}
+
 /// Reads one line written by [`to_line`], of at most `bytes_max` bytes, and refuses every other form of the same value.
 pub fn from_line<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, JsonError> {
     check(bytes, bytes_max)?;
@@ -215,6 +222,8 @@ mod tests {
                       \"z\":[true,false,-1,0,9007199254740991]}";
         assert_eq!(to_line(&value).unwrap(), golden);
         assert_eq!(from_line::<Value>(golden.as_bytes(), 1000).unwrap(), value);
+        let fields: Object = from_line(golden.as_bytes(), 1000).unwrap();
+        assert_eq!(object_to_line(&fields).unwrap(), golden);
     }
 
     #[test]
