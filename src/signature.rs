@@ -12,6 +12,8 @@ use ssh_key::public::{Ed25519PublicKey, KeyData};
 use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, SshSig};
 use zeroize::Zeroizing;
 
+use crate::clock::Timestamp;
+use crate::id::InstitutionId;
 use crate::reason::Reason;
 
 /// The largest armoured signature that is read, in bytes; one by Ed25519 takes about 350.
@@ -275,6 +277,21 @@ impl fmt::Debug for NoteSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "NoteSigner({:02x?})", self.public())
     }
+}
+
+/// The line by which `ssh-keygen -Y verify -f allowed_signers` knows an institution's key, ended by LF.
+///
+/// `valid` is from when until when the key counts; `None` is for ever.
+pub fn allowed_signers_line(
+    principal: &InstitutionId,
+    key: &VerifyingKey,
+    valid: Option<(Timestamp, Timestamp)>,
+) -> String {
+    let dates = valid.map_or(String::new(), |(from, until)| {
+        let at = |time: Timestamp| time.strftime("%Y%m%d%H%M%SZ");
+        format!(",valid-after=\"{}\",valid-before=\"{}\"", at(from), at(until))
+    });
+    format!("{principal} namespaces=\"medseal-*@v1\"{dates} {key}\n")
 }
 
 /// Checks a raw Ed25519 signature over the text of a note.
