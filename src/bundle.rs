@@ -1,1 +1,4 @@
 //! Documents, bags and archives.
+
+pub mod identity;
+pub mod survey;
