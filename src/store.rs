@@ -10,6 +10,7 @@ use std::fmt;
 
 use crate::clock::Timestamp;
 use crate::id::Digest;
+use crate::reason::Reason;
 
 /// Declares the spaces with the byte that stands before their keys on disk.
 macro_rules! spaces {
@@ -335,6 +336,13 @@ pub enum StoreError {
         /// Where it was looked for.
         path: String,
     },
+    /// The store has lost its content: it came back empty, as sled does when it cannot read its file. An alarm, not a
+    /// new beginning.
+    #[error("the store at {path} has lost its content")]
+    Emptied {
+        /// Where it is.
+        path: String,
+    },
     /// There is something here already, so no store is made.
     #[error("there is something at {path} already; a store is made only where nothing is")]
     Exists {
@@ -364,6 +372,18 @@ pub enum StoreError {
     /// An earlier commit failed; the process must end.
     #[error("the store stopped after an earlier failure: {0}")]
     Stopped(Box<StoreError>),
+}
+
+impl StoreError {
+    /// The code for a person.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Absent { .. } | Self::Emptied { .. } => Reason::StoreRolledBack,
+            Self::Exists { .. } | Self::InUse { .. } => Reason::Conflict,
+            Self::Damaged { .. } | Self::Failed { .. } => Reason::Internal,
+            Self::Stopped(first) => first.reason(),
+        }
+    }
 }
 
 /// Where the log, the records and the queue are kept.

@@ -14,6 +14,9 @@ use crate::clock::Timestamp;
 /// A job's name: its kind and its key.
 type Name = (String, Vec<u8>);
 
+/// What a write set leaves of the jobs that it names: a job to write, or none under this name.
+pub(in crate::store) type Outcome = Vec<(Name, Option<Job>)>;
+
 /// The jobs of one store.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Queue {
@@ -67,8 +70,8 @@ impl Queue {
         Ok(())
     }
 
-    /// What a checked write set leaves of the jobs that it names: a job to write, or none under this kind and key.
-    pub(in crate::store) fn outcome(&self, set: &WriteSet) -> Vec<(Name, Option<Job>)> {
+    /// The outcome of a checked write set.
+    pub(in crate::store) fn outcome(&self, set: &WriteSet) -> Outcome {
         let added = set.enqueue.iter().map(|job| (name_of(job), Some(held_form(job.clone()))));
         let settled = set.settle.iter().map(|settle| {
             let (kind, key) = settle.job();
@@ -84,7 +87,7 @@ impl Queue {
     }
 
     /// Takes over an outcome that the engine has made durable. Every job in it is free after.
-    pub(in crate::store) fn apply(&mut self, outcome: Vec<(Name, Option<Job>)>) {
+    pub(in crate::store) fn apply(&mut self, outcome: Outcome) {
         for (name, job) in outcome {
             self.take_out(&name);
             if let Some(job) = job {

@@ -1,3 +1,4 @@
 //! The integration tests: one question per file, one binary, so that they link once.
 
 mod needs;
+mod store_conformance;
