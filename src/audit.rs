@@ -5,3 +5,5 @@
 pub mod event;
 pub mod tree;
 pub mod note;
+pub mod reader;
+pub mod log;
