@@ -2,3 +2,4 @@
 
 mod needs;
 mod store_conformance;
+mod tls_handshake;
