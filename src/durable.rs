@@ -31,7 +31,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Gives a synced file its final name; fails with `AlreadyExists` when that name is taken.
+/// Gives a synced file or folder its final name; fails with `AlreadyExists` when that name is taken.
 ///
 /// Both names must be on one file system. The content must have been synced before, or a power cut could leave
 /// the name without it.
@@ -92,6 +92,10 @@ impl Drop for Scratch {
 }
 
 fn link_then_unlink(from: &Path, to: &Path) -> io::Result<()> {
+    if from.is_dir() {
+        // A folder has one link, but a rename takes the place of an empty folder at most.
+        return if to.exists() { Err(io::ErrorKind::AlreadyExists.into()) } else { rename(from, to) };
+    }
     fs::hard_link(from, to)?;
     fs::remove_file(from)
 }
@@ -173,7 +177,10 @@ mod tests {
         remove(&to).expect("removed");
         link_then_unlink(&from, &to).expect("moved");
         assert_eq!(fs::read(&to).expect("read"), b"new");
-        assert_eq!(names(dir.path()), ["to"]);
+        create_dir(&from, 0o700).expect("made");
+        assert!(link_then_unlink(&from, &to).is_err());
+        link_then_unlink(&from, &dir.path().join("moved")).expect("moved");
+        assert_eq!(names(dir.path()), ["moved", "to"]);
     }
 
     #[test]

@@ -11,6 +11,9 @@ use medseal::store::{
     Store, StoreError, VALUE_BYTES_MAX, WriteSet, job_key,
 };
 
+/// Makes a write set fail.
+type Spoil = fn(&mut WriteSet);
+
 /// Each test below runs once per engine.
 macro_rules! every_engine {
     ($($test:ident)+) => {
@@ -94,7 +97,6 @@ fn one_failed_precondition_changes_nothing(store: &dyn Store) {
     let lease = store.claim("deliver", "w", 60, at(1)).expect("claim").expect("a job");
     let before = (store.head().expect("a head"), store.jobs(10).expect("jobs"));
 
-    type Spoil = fn(&mut WriteSet);
     let spoils: [(&str, Spoil); 9] = [
         ("put absent", |set| set.puts.push(put("held", Expect::Absent, "2"))),
         ("put version", |set| set.puts.push(put("held", Expect::Version(99), "2"))),
