@@ -1,1 +1,134 @@
-//! Our side of an exchange: a recorded release in, a receipt out.
+//! The sending end of the line: one connection to one partner.
+//!
+//! Rule: nothing leaves without a recorded release. The bytes of a bundle move only in functions that demand a
+//! `Recorded<Release>`: by reference while the partner gets noise, by value for the header that makes it readable.
+
+mod line;
+mod outgoing;
+
+use std::time::Duration;
+
+use crate::reason::Reason;
+use crate::wire::{Code, RequestId};
+
+/// What was being done when it failed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Asking who is there.
+    Ping,
+    /// Offering the bundle.
+    Offer,
+    /// Sending segments.
+    Body,
+    /// Handing over the header with the dispatch: from here on the partner may be able to read the bundle.
+    Handover,
+    /// Asking for the receipt of an earlier handover.
+    Receipt,
+}
+
+/// Why something could not be delivered, or could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeliverError {
+    /// The endpoint on the partner's card is not one.
+    #[error("{endpoint:?} is not an endpoint; it must look like https://HOST:PORT")]
+    Endpoint {
+        /// What stands on the card.
+        endpoint: String,
+    },
+    /// Nobody answers there.
+    #[error("{endpoint} does not answer")]
+    Unreachable {
+        /// Where we dialled.
+        endpoint: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The two sides do not agree on a secure line: wrong certificate, unknown institution, old software.
+    #[error("no secure line to {endpoint}: {why}")]
+    Tls {
+        /// Where we dialled.
+        endpoint: String,
+        /// What TLS says.
+        why: String,
+    },
+    /// The partner's gateway said no.
+    #[error("the partner's gateway answered {code} (request {request})")]
+    Refused {
+        /// What was being done.
+        step: Step,
+        /// Its one word.
+        code: Code,
+        /// The name of the request in both logs.
+        request: RequestId,
+    },
+    /// The line broke, or no answer came in time.
+    #[error("the line broke (request {request})")]
+    BrokenLine {
+        /// What was being done.
+        step: Step,
+        /// The name of the request in both logs.
+        request: RequestId,
+        /// Why; `None` when the time ran out.
+        source: Option<hyper::Error>,
+    },
+    /// The partner's answer is not one of this protocol.
+    #[error("the partner's answer does not have the form of this protocol: {why} (request {request})")]
+    BadAnswer {
+        /// What was being done.
+        step: Step,
+        /// The name of the request in both logs.
+        request: RequestId,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The sealed file here cannot be read, or is not what the release names.
+    #[error("the sealed file cannot be read as the release names it")]
+    LocalFile {
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl DeliverError {
+    /// The stable code.
+    pub const fn reason(&self) -> Reason {
+        match self {
+            _ if self.outcome_is_unknown() => Reason::OutcomeUnknown,
+            Self::Endpoint { .. } | Self::Unreachable { .. } | Self::Tls { .. } | Self::BrokenLine { .. } => {
+                Reason::PartnerUnreachable
+            }
+            Self::Refused { .. } | Self::BadAnswer { .. } => Reason::PartnerRefused,
+            Self::LocalFile { .. } => Reason::Internal,
+        }
+    }
+
+    /// Whether the partner may hold the whole bundle although no receipt is here. Ask it with
+    /// [`Line::ask_receipt`](line::Line::ask_receipt) before anything is said about the bundle.
+    pub const fn outcome_is_unknown(&self) -> bool {
+        match self {
+            Self::BrokenLine { step, .. } | Self::BadAnswer { step, .. } => matches!(step, Step::Handover),
+            // A partner that failed, or was too slow to read, after the header was on its way.
+            Self::Refused { step, code, .. } => {
+                matches!(step, Step::Handover) && matches!(code, Code::Internal | Code::Slow | Code::Busy)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the same may succeed later without anyone's doing.
+    pub const fn passes(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => code.passes(),
+            Self::Unreachable { .. } | Self::BrokenLine { .. } | Self::Tls { .. } => true,
+            Self::Endpoint { .. } | Self::BadAnswer { .. } | Self::LocalFile { .. } => false,
+        }
+    }
+}
+
+pub use line::Line;
+
+/// How long a partner may take to accept a connection or an answer may take to begin.
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

@@ -4,12 +4,23 @@
 //! is looked up among that partner's things only. Nothing is acknowledged before it is durable.
 
 mod body;
+mod journal;
+mod listener;
+mod receiver;
+mod requests;
+mod shares;
+mod transfer;
+mod writer;
 
 use std::future::Future;
 use std::pin::Pin;
 
 pub use self::body::{Body, BodyError};
+pub use self::listener::serve;
+pub use self::receiver::{Receiver, StoredBundle};
 use crate::id::{Digest, InstitutionId};
+use crate::reason::Reason;
+use crate::vault::VaultError;
 use crate::wire::{
     Code, Handover, Offer, Pong, Progress, ReceiptAnswer, RequestId, SegmentHead, TransferId, TransferState,
 };
@@ -63,4 +74,95 @@ pub trait Reception: Send + Sync + 'static {
 
     /// The receipt given for the dispatch with this digest, if there is one.
     fn receipt<'a>(&'a self, caller: &'a Caller, dispatch: &'a Digest) -> Answer<'a, Option<ReceiptAnswer>>;
+}
+
+/// Why a transfer did not go on. For our own log: a partner learns [`ReceiveError::code`] alone.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReceiveError {
+    /// No such transfer of this partner.
+    #[error("this partner has no such transfer here")]
+    Unknown,
+    /// The sizes of the offer contradict each other.
+    #[error("an offer has a header, and the header is no larger than the whole")]
+    Offer,
+    /// The same transfer was offered with other sizes.
+    #[error("the same transfer was offered with other sizes")]
+    OfferedOtherwise,
+    /// A limit is exceeded.
+    #[error("{found} {what}; {allowed} are allowed")]
+    Limit {
+        /// What is counted.
+        what: &'static str,
+        /// How much there is.
+        found: u64,
+        /// How much there may be.
+        allowed: u64,
+    },
+    /// The transfer would consist of too many separate pieces.
+    #[error("the transfer would consist of more than {allowed} pieces")]
+    TooManyPieces {
+        /// How many there may be.
+        allowed: usize,
+    },
+    /// The segment lies in the header, past the end, or does not say that it ends the file.
+    #[error("the segment does not lie within the bytes that segments bring")]
+    Position,
+    /// The segment is not what its digest says.
+    #[error("the segment's bytes are not those that its digest names")]
+    Segment,
+    /// The whole is not what was offered; all of it was discarded.
+    #[error("the whole is not what was offered; it was discarded")]
+    Whole,
+    /// The header is not the one of this transfer.
+    #[error("the header is not the one of this transfer")]
+    Header,
+    /// Bytes are missing.
+    #[error("{missing} bytes are still missing")]
+    Incomplete {
+        /// How many.
+        missing: u64,
+    },
+    /// Another request for the same thing took the place of this one.
+    #[error("another request for the same bytes took over")]
+    Overtaken,
+    /// The transfer is being put together, or is stored already.
+    #[error("the transfer takes no more segments")]
+    Closed,
+    /// The line broke before the segment's end.
+    #[error("the line broke before the segment's end")]
+    Broken,
+    /// The body did not arrive whole.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// A sync failed: what of the transfer is on the disk is unknown, and all of it was discarded.
+    #[error("the disk did not take what was written; the transfer was discarded")]
+    Sync(#[source] VaultError),
+    /// The vault did not take it, or has no room.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The disk failed.
+    #[error("a transfer's files cannot be read or written")]
+    Disk(#[from] std::io::Error),
+}
+
+impl ReceiveError {
+    /// All that the partner learns.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unknown => Code::NotFound,
+            Self::Offer => Code::BadRequest,
+            Self::OfferedOtherwise | Self::Closed => Code::Conflict,
+            Self::Limit { .. } | Self::TooManyPieces { .. } => Code::Limit,
+            Self::Position => Code::Offset,
+            Self::Segment | Self::Whole | Self::Header => Code::Digest,
+            Self::Incomplete { .. } => Code::Incomplete,
+            Self::Overtaken => Code::Busy,
+            Self::Broken => Code::BadRequest,
+            Self::Body(error) => error.code(),
+            Self::Vault(error) if error.reason() == Reason::DiskFull => Code::NoRoom,
+            Self::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull => Code::NoRoom,
+            Self::Disk(_) | Self::Sync(_) | Self::Vault(_) => Code::Internal,
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! never a reason. The age header, with the wrapped file key, is handed over last: until then the partner holds noise.
 
 pub mod limits;
+pub mod pieces;
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{BundleId, Digest, InstitutionId, random_bytes};
 pub use limits::Limits;
+pub use pieces::Pieces;
 
 /// Where every path of this protocol starts. The version is part of it.
 pub const ROOT: &str = "/exchange/v1";
@@ -228,6 +230,7 @@ codes! {
     Method "METHOD" 405 "the path does not take this method";
     Slow "SLOW" 408 "the request did not arrive in time";
     Offset "OFFSET" 409 "the position does not fit what the receiver has";
+    Conflict "CONFLICT" 409 "the transfer was offered otherwise, or is whole already";
     Incomplete "INCOMPLETE" 409 "bytes are still missing";
     Expired "EXPIRED" 410 "the statement is not valid at this time";
     Limit "LIMIT" 413 "a limit of the receiver is exceeded";

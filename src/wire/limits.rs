@@ -37,13 +37,15 @@ pub struct Limits {
     pub verify_bytes_per_s_min: u64,
     /// How long one connection may live, in seconds: past it the answer says that it closes.
     pub connection_s_max: u64,
+    /// The most TLS handshakes at one time: whoever has no certificate gets no further than here.
+    pub handshakes_max: usize,
     /// The most connections from partners at one time.
     pub connections_max: usize,
     /// The most connections from one partner at one time.
     pub connections_per_partner_max: usize,
     /// The most requests on one connection.
     pub requests_per_connection_max: u64,
-    /// The most segments received at one time; each holds two buffers of a MiB.
+    /// The most segments received at one time; each holds some two MiB.
     pub segments_max: usize,
     /// The most segments received at one time from one partner.
     pub segments_per_partner_max: usize,
@@ -53,8 +55,6 @@ pub struct Limits {
     pub pieces_max: usize,
     /// How long an open transfer may rest before it is removed, in seconds.
     pub transfer_age_s_max: i64,
-    /// How much room the disk must keep free, in bytes.
-    pub disk_free_bytes_min: u64,
 }
 
 impl Limits {
@@ -66,7 +66,6 @@ impl Limits {
             request_s_max: u64::from(limits.request_s_max),
             connections_max: limits.connections_max as usize,
             connections_per_partner_max: limits.connections_per_partner_max as usize,
-            disk_free_bytes_min: limits.disk_free_bytes_min,
             ..Self::fixed()
         }
     }
@@ -87,15 +86,15 @@ impl Limits {
             bytes_per_s_min: 16 << 10,
             verify_bytes_per_s_min: 16 << 20,
             connection_s_max: 3600,
+            handshakes_max: 64,
             connections_max: 256,
             connections_per_partner_max: 32,
             requests_per_connection_max: 10_000,
-            segments_max: 24,
+            segments_max: 16,
             segments_per_partner_max: 8,
             transfers_per_partner_max: 256,
             pieces_max: 1024,
             transfer_age_s_max: 7 * 24 * 3600,
-            disk_free_bytes_min: 1 << 30,
         }
     }
 

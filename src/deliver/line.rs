@@ -1,0 +1,328 @@
+//! One HTTP/1.1 connection to one partner, kept alive from request to request.
+//!
+//! Rule: every wait has an end, every answer a largest size; after an error the line is closed, never reused.
+
+use std::fs::File;
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::outgoing::{self, Outgoing};
+use super::{DeliverError, Step};
+use crate::id::Digest;
+use crate::wire::{
+    self, Code, ErrorAnswer, Handover, Limits, Offer, Pieces, Pong, ReceiptAnswer, RequestId, Target, TransferState,
+};
+
+/// A secure line to one partner.
+#[derive(Debug)]
+pub struct Line {
+    sender: Option<SendRequest<Outgoing>>,
+    connection: AbortHandle,
+    authority: HeaderValue,
+    limits: Limits,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+impl Line {
+    /// Speaks HTTP over a stream that is secured already.
+    pub(super) async fn over<S>(stream: S, authority: &str, limits: Limits) -> Result<Self, hyper::Error>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(limits.head_bytes_max.max(WRITE_BYTES))
+            .max_headers(limits.head_fields_max)
+            .handshake(TokioIo::new(stream))
+            .await?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a line to a partner broke");
+            }
+        });
+        let authority = HeaderValue::from_str(authority).expect("an endpoint was split into a plain host and a port");
+        Ok(Self { sender: Some(sender), connection: task.abort_handle(), authority, limits })
+    }
+
+    /// Who answers, and what time it is there.
+    pub async fn ping(&mut self) -> Result<Pong, DeliverError> {
+        let call = Call::new(Step::Ping, Method::GET, &Target::Ping);
+        let (_, pong) = self.ask(call, self.limits.idle()).await?;
+        Ok(pong)
+    }
+
+    /// The partner's receipt for the dispatch with this digest, not verified; `None` when it has none.
+    pub async fn ask_receipt(&mut self, dispatch: &Digest) -> Result<Option<ReceiptAnswer>, DeliverError> {
+        let call = Call::new(Step::Receipt, Method::GET, &Target::Receipt(*dispatch));
+        match self.ask(call, self.limits.idle()).await {
+            Ok((_, receipt)) => Ok(Some(receipt)),
+            Err(DeliverError::Refused { code: Code::NotFound, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the transfer, or learns how far it is.
+    pub(super) async fn offer_transfer(&mut self, offer: &Offer) -> Result<TransferState, DeliverError> {
+        let call = Call::new(Step::Offer, Method::POST, &Target::Transfers).json(offer);
+        let request = call.request.clone();
+        let (_, state): (_, TransferState) = self.ask(call, self.limits.idle()).await?;
+        if state.bundle != offer.bundle || state.sealed_sha256 != offer.sealed_sha256 {
+            self.sender = None;
+            return Err(DeliverError::BadAnswer { step: Step::Offer, request, why: "it speaks of another transfer" });
+        }
+        Ok(state)
+    }
+
+    /// Sends what the partner does not have of the bytes after the header, one segment after the other. While one is on
+    /// its way, the digest of the next is computed.
+    pub(super) async fn send_missing(
+        &mut self,
+        offer: &Offer,
+        state: &TransferState,
+        file: &Arc<File>,
+        mut acknowledged: impl FnMut(u64) + Send,
+    ) -> Result<(), DeliverError> {
+        let have: Pieces = state.have.iter().map(|(start, end)| *start..*end).collect();
+        let mut segments = cut(have.missing(&(offer.header_bytes..offer.sealed_bytes)), self.limits.segment_bytes);
+        let hash = |range: Range<u64>| tokio::spawn(outgoing::digest(Arc::clone(file), range));
+        let mut next = segments.next().map(|range| (range.clone(), hash(range)));
+        while let Some((range, digest)) = next {
+            let digest = digest.await.map_err(std::io::Error::other).and_then(|digest| digest);
+            let digest = digest.map_err(|source| DeliverError::LocalFile { source })?;
+            next = segments.next().map(|range| (range.clone(), hash(range)));
+            self.send_segment(offer, file, range.clone(), &digest).await?;
+            acknowledged(range.end - range.start);
+        }
+        Ok(())
+    }
+
+    async fn send_segment(
+        &mut self,
+        offer: &Offer,
+        file: &Arc<File>,
+        range: Range<u64>,
+        sha256: &Digest,
+    ) -> Result<(), DeliverError> {
+        let bytes = range.end - range.start;
+        let complete = range.end == offer.sealed_bytes;
+        let call = Call::new(Step::Body, Method::PATCH, &Target::Transfer(offer.id()))
+            .field(wire::UPLOAD_OFFSET, HeaderValue::from(range.start))
+            .field(wire::UPLOAD_COMPLETE, HeaderValue::from_static(wire::write_boolean(complete)))
+            .field(wire::CONTENT_DIGEST, text_value(&wire::write_content_digest(sha256)))
+            .body(bytes, outgoing::body(Arc::clone(file), range));
+        let (step, request) = (call.step, call.request.clone());
+        let response = self.send(call, self.limits.arrival(bytes) + self.limits.idle()).await?;
+        self.none_expected(step, request, response).await
+    }
+
+    /// Hands over the header with the dispatch. What comes back is not verified.
+    pub(super) async fn hand_over_header(
+        &mut self,
+        offer: &Offer,
+        handover: &Handover,
+    ) -> Result<ReceiptAnswer, DeliverError> {
+        let call = Call::new(Step::Handover, Method::POST, &Target::Handover(offer.id())).json(handover);
+        let (_, receipt) = self.ask(call, self.limits.handover(offer.sealed_bytes)).await?;
+        Ok(receipt)
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &mut self,
+        call: Call,
+        patience: Duration,
+    ) -> Result<(StatusCode, T), DeliverError> {
+        let (step, request) = (call.step, call.request.clone());
+        let response = self.send(call, patience).await?;
+        let (status, whole) = self.collect(step, &request, response).await?;
+        if !status.is_success() {
+            return Err(self.refused(step, request, status, &whole));
+        }
+        match serde_json::from_slice(&whole) {
+            Ok(value) => Ok((status, value)),
+            Err(_) => {
+                self.sender = None;
+                Err(DeliverError::BadAnswer { step, request, why: "its body is not the JSON expected" })
+            }
+        }
+    }
+
+    async fn none_expected(
+        &mut self,
+        step: Step,
+        request: RequestId,
+        response: Response<Incoming>,
+    ) -> Result<(), DeliverError> {
+        let (status, whole) = self.collect(step, &request, response).await?;
+        if status == StatusCode::NO_CONTENT {
+            return Ok(());
+        }
+        if status.is_success() {
+            self.sender = None;
+            return Err(DeliverError::BadAnswer { step, request, why: "a segment is acknowledged with 204" });
+        }
+        Err(self.refused(step, request, status, &whole))
+    }
+
+    async fn send(&mut self, call: Call, patience: Duration) -> Result<Response<Incoming>, DeliverError> {
+        let (step, request) = (call.step, call.request.clone());
+        let message = call.message(&self.authority);
+        // Taken out, and put back only after an answer came: whatever goes wrong, the line is not used again.
+        let Some(mut sender) = self.sender.take() else {
+            return Err(DeliverError::BrokenLine { step, request, source: None });
+        };
+        let exchange = async {
+            sender.ready().await?;
+            sender.send_request(message).await
+        };
+        let response = in_time(patience, step, &request, exchange).await?;
+        self.sender = Some(sender);
+        Ok(response)
+    }
+
+    async fn collect(
+        &mut self,
+        step: Step,
+        request: &RequestId,
+        response: Response<Incoming>,
+    ) -> Result<(StatusCode, Bytes), DeliverError> {
+        let status = response.status();
+        let body = Limited::new(response.into_body(), self.limits.json_bytes_max);
+        match timeout(self.limits.idle(), body.collect()).await {
+            Ok(Ok(whole)) => Ok((status, whole.to_bytes())),
+            Ok(Err(error)) => {
+                self.sender = None;
+                let request = request.clone();
+                Err(match error.downcast::<hyper::Error>() {
+                    Ok(source) => DeliverError::BrokenLine { step, request, source: Some(*source) },
+                    Err(_) => DeliverError::BadAnswer { step, request, why: "it is larger than any answer may be" },
+                })
+            }
+            Err(_) => {
+                self.sender = None;
+                Err(DeliverError::BrokenLine { step, request: request.clone(), source: None })
+            }
+        }
+    }
+
+    fn refused(&mut self, step: Step, request: RequestId, status: StatusCode, whole: &[u8]) -> DeliverError {
+        if step == Step::Body {
+            // The rest of the segment may still be on its way.
+            self.sender = None;
+        }
+        match serde_json::from_slice::<ErrorAnswer>(whole) {
+            Ok(answer) if answer.code.status() == status.as_u16() => {
+                DeliverError::Refused { step, code: answer.code, request }
+            }
+            _ => {
+                self.sender = None;
+                DeliverError::BadAnswer { step, request, why: "its error is not one of this protocol" }
+            }
+        }
+    }
+}
+
+async fn in_time<T>(
+    patience: Duration,
+    step: Step,
+    request: &RequestId,
+    exchange: impl Future<Output = Result<T, hyper::Error>>,
+) -> Result<T, DeliverError> {
+    let broken = |source| DeliverError::BrokenLine { step, request: request.clone(), source };
+    timeout(patience, exchange).await.map_err(|_| broken(None))?.map_err(|error| broken(Some(error)))
+}
+
+/// One request before it is sent.
+struct Call {
+    step: Step,
+    request: RequestId,
+    message: Request<Outgoing>,
+}
+
+impl Call {
+    fn new(step: Step, method: Method, target: &Target) -> Self {
+        let request = RequestId::random();
+        let mut message = Request::new(empty());
+        *message.method_mut() = method;
+        *message.uri_mut() = target.to_string().parse().expect("a target's path is plain ASCII");
+        message.headers_mut().insert(wire::REQUEST_ID, text_value(request.as_str()));
+        Self { step, request, message }
+    }
+
+    fn field(mut self, name: &'static str, value: HeaderValue) -> Self {
+        self.message.headers_mut().insert(name, value);
+        self
+    }
+
+    fn json<T: Serialize>(mut self, value: &T) -> Self {
+        let text = serde_json::to_vec(value).expect("a request's fields all have a JSON form");
+        let length = text.len() as u64;
+        self.message.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.body(length, Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync())
+    }
+
+    fn body(mut self, bytes: u64, body: Outgoing) -> Self {
+        self.message.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+        *self.message.body_mut() = body;
+        self
+    }
+
+    fn message(mut self, authority: &HeaderValue) -> Request<Outgoing> {
+        self.message.headers_mut().insert(header::HOST, authority.clone());
+        self.message
+    }
+}
+
+/// Cuts ranges into segments of at most `segment_bytes`.
+fn cut(ranges: Vec<Range<u64>>, segment_bytes: u64) -> impl Iterator<Item = Range<u64>> {
+    let step = segment_bytes.max(1);
+    ranges.into_iter().flat_map(move |range| {
+        let pieces = (range.end - range.start).div_ceil(step);
+        (0..pieces).map(move |piece| {
+            let start = range.start + piece * step;
+            start..range.end.min(start + step)
+        })
+    })
+}
+
+fn empty() -> Outgoing {
+    Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn text_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).expect("a field of ours is plain ASCII")
+}
+
+/// How much is gathered before it is written, in bytes.
+const WRITE_BYTES: usize = 512 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_cut_into_segments_without_gap_or_overlap() {
+        let cut = |ranges, bytes| cut(ranges, bytes).collect::<Vec<_>>();
+        assert_eq!(cut(vec![10..35, 40..41], 10), [10..20, 20..30, 30..35, 40..41]);
+        assert_eq!(cut(vec![], 10), []);
+        assert_eq!(cut(vec![0..u64::MAX], u64::MAX), [0..u64::MAX]);
+    }
+}
