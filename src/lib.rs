@@ -40,5 +40,6 @@ pub mod case;
 pub mod gateway;
 pub mod http;
 pub mod daemon;
+pub mod sample_case;
 pub mod client;
 pub mod cli;
