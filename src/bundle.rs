@@ -1,4 +1,7 @@
 //! Documents, bags and archives.
 
-pub mod identity;
+pub mod path;
+pub mod document;
 pub mod survey;
+pub mod identity;
+pub mod descriptor;
