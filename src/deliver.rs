@@ -6,9 +6,9 @@
 mod line;
 mod outgoing;
 
-use std::time::Duration;
-
+pub use self::line::Line;
 use crate::reason::Reason;
+use crate::tls::{TlsError, TlsFailure};
 use crate::wire::{Code, RequestId};
 
 /// What was being done when it failed.
@@ -49,9 +49,12 @@ pub enum DeliverError {
     Tls {
         /// Where we dialled.
         endpoint: String,
-        /// What TLS says.
-        why: String,
+        /// What it means.
+        why: TlsFailure,
     },
+    /// The partner may not be dialled now, or our own certificate is of no use.
+    #[error(transparent)]
+    Own(#[from] TlsError),
     /// The partner's gateway said no.
     #[error("the partner's gateway answered {code} (request {request})")]
     Refused {
@@ -95,16 +98,16 @@ impl DeliverError {
     pub const fn reason(&self) -> Reason {
         match self {
             _ if self.outcome_is_unknown() => Reason::OutcomeUnknown,
-            Self::Endpoint { .. } | Self::Unreachable { .. } | Self::Tls { .. } | Self::BrokenLine { .. } => {
-                Reason::PartnerUnreachable
-            }
+            Self::Own(error) => error.reason(),
+            Self::Tls { why, .. } => why.reason(),
+            Self::Endpoint { .. } | Self::Unreachable { .. } | Self::BrokenLine { .. } => Reason::PartnerUnreachable,
             Self::Refused { .. } | Self::BadAnswer { .. } => Reason::PartnerRefused,
             Self::LocalFile { .. } => Reason::Internal,
         }
     }
 
     /// Whether the partner may hold the whole bundle although no receipt is here. Ask it with
-    /// [`Line::ask_receipt`](line::Line::ask_receipt) before anything is said about the bundle.
+    /// [`Line::ask_receipt`] before anything is said about the bundle.
     pub const fn outcome_is_unknown(&self) -> bool {
         match self {
             Self::BrokenLine { step, .. } | Self::BadAnswer { step, .. } => matches!(step, Step::Handover),
@@ -121,14 +124,7 @@ impl DeliverError {
         match self {
             Self::Refused { code, .. } => code.passes(),
             Self::Unreachable { .. } | Self::BrokenLine { .. } | Self::Tls { .. } => true,
-            Self::Endpoint { .. } | Self::BadAnswer { .. } | Self::LocalFile { .. } => false,
+            Self::Endpoint { .. } | Self::Own(_) | Self::BadAnswer { .. } | Self::LocalFile { .. } => false,
         }
     }
-}
-
-pub use line::Line;
-
-/// How long a partner may take to accept a connection or an answer may take to begin.
-const fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
 }

@@ -5,6 +5,7 @@
 
 pub mod limits;
 pub mod pieces;
+pub mod socket;
 
 use std::fmt;
 use std::str::FromStr;

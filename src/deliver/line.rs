@@ -2,8 +2,9 @@
 //!
 //! Rule: every wait has an end, every answer a largest size; after an error the line is closed, never reused.
 
+use std::error::Error as _;
 use std::fs::File;
-use std::future::Future;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,17 +16,23 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::outgoing::{self, Outgoing};
 use super::{DeliverError, Step};
-use crate::id::Digest;
+use crate::config;
+use crate::id::{Digest, InstitutionId};
+use crate::tls::{Tls, TlsFailure};
 use crate::wire::{
     self, Code, ErrorAnswer, Handover, Limits, Offer, Pieces, Pong, ReceiptAnswer, RequestId, Target, TransferState,
+    socket,
 };
 
 /// A secure line to one partner.
@@ -33,7 +40,7 @@ use crate::wire::{
 pub struct Line {
     sender: Option<SendRequest<Outgoing>>,
     connection: AbortHandle,
-    authority: HeaderValue,
+    endpoint: String,
     limits: Limits,
 }
 
@@ -44,8 +51,38 @@ impl Drop for Line {
 }
 
 impl Line {
+    /// Dials the partner at the endpoint of its card, such as `https://HOST:PORT`. Whoever answers there and is not the
+    /// partner gets nothing.
+    pub async fn connect(
+        tls: &Tls,
+        partner: &InstitutionId,
+        endpoint: &str,
+        limits: Limits,
+    ) -> Result<Self, DeliverError> {
+        let no_endpoint = || DeliverError::Endpoint { endpoint: endpoint.to_owned() };
+        let unreachable = |source| DeliverError::Unreachable { endpoint: endpoint.to_owned(), source };
+        let (host, port) = config::split_endpoint(endpoint).ok_or_else(no_endpoint)?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| no_endpoint())?;
+        let connector = TlsConnector::from(tls.client_config(partner)?);
+        let dialling = timeout(Duration::from_secs(limits.connect_s_max), TcpStream::connect((host, port)));
+        let stream = dialling.await.map_err(|_| unreachable(ErrorKind::TimedOut.into()))?.map_err(unreachable)?;
+        socket::prepare(&stream, &limits).map_err(unreachable)?;
+        let handshake = timeout(Duration::from_secs(limits.handshake_s_max), connector.connect(name, stream));
+        let stream = match handshake.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                return Err(match TlsFailure::of(&error) {
+                    TlsFailure::Unreachable => unreachable(error),
+                    why => DeliverError::Tls { endpoint: endpoint.to_owned(), why },
+                });
+            }
+            Err(_) => return Err(unreachable(ErrorKind::TimedOut.into())),
+        };
+        Self::over(stream, endpoint, limits).await.map_err(|error| unreachable(std::io::Error::other(error)))
+    }
+
     /// Speaks HTTP over a stream that is secured already.
-    pub(super) async fn over<S>(stream: S, authority: &str, limits: Limits) -> Result<Self, hyper::Error>
+    pub(super) async fn over<S>(stream: S, endpoint: &str, limits: Limits) -> Result<Self, hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -59,8 +96,8 @@ impl Line {
                 tracing::debug!(%error, "a line to a partner broke");
             }
         });
-        let authority = HeaderValue::from_str(authority).expect("an endpoint was split into a plain host and a port");
-        Ok(Self { sender: Some(sender), connection: task.abort_handle(), authority, limits })
+        let connection = task.abort_handle();
+        Ok(Self { sender: Some(sender), connection, endpoint: endpoint.to_owned(), limits })
     }
 
     /// Who answers, and what time it is there.
@@ -184,7 +221,7 @@ impl Line {
 
     async fn send(&mut self, call: Call, patience: Duration) -> Result<Response<Incoming>, DeliverError> {
         let (step, request) = (call.step, call.request.clone());
-        let message = call.message(&self.authority);
+        let message = call.message(&self.endpoint);
         // Taken out, and put back only after an answer came: whatever goes wrong, the line is not used again.
         let Some(mut sender) = self.sender.take() else {
             return Err(DeliverError::BrokenLine { step, request, source: None });
@@ -193,9 +230,28 @@ impl Line {
             sender.ready().await?;
             sender.send_request(message).await
         };
-        let response = in_time(patience, step, &request, exchange).await?;
+        let broken = |source| DeliverError::BrokenLine { step, request, source };
+        let response = match timeout(patience, exchange).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(self.refused_certificate(&error).unwrap_or_else(|| broken(Some(error)))),
+            Err(_) => return Err(broken(None)),
+        };
         self.sender = Some(sender);
         Ok(response)
+    }
+
+    /// With TLS 1.3 a client learns only at its first request that its certificate was not accepted.
+    fn refused_certificate(&self, error: &hyper::Error) -> Option<DeliverError> {
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            match inner.downcast_ref().map(TlsFailure::of) {
+                Some(why @ (TlsFailure::RefusedByPeer | TlsFailure::OutOfDate | TlsFailure::WrongIdentity)) => {
+                    return Some(DeliverError::Tls { endpoint: self.endpoint.clone(), why });
+                }
+                _ => cause = inner.source(),
+            }
+        }
+        None
     }
 
     async fn collect(
@@ -240,16 +296,6 @@ impl Line {
     }
 }
 
-async fn in_time<T>(
-    patience: Duration,
-    step: Step,
-    request: &RequestId,
-    exchange: impl Future<Output = Result<T, hyper::Error>>,
-) -> Result<T, DeliverError> {
-    let broken = |source| DeliverError::BrokenLine { step, request: request.clone(), source };
-    timeout(patience, exchange).await.map_err(|_| broken(None))?.map_err(|error| broken(Some(error)))
-}
-
 /// One request before it is sent.
 struct Call {
     step: Step,
@@ -285,8 +331,9 @@ impl Call {
         self
     }
 
-    fn message(mut self, authority: &HeaderValue) -> Request<Outgoing> {
-        self.message.headers_mut().insert(header::HOST, authority.clone());
+    fn message(mut self, endpoint: &str) -> Request<Outgoing> {
+        let authority = endpoint.trim_start_matches("https://").trim_end_matches('/');
+        self.message.headers_mut().insert(header::HOST, text_value(authority));
         self.message
     }
 }

@@ -19,7 +19,7 @@ use super::requests::{Desk, Peer, converse};
 use super::shares::Shares;
 use crate::id::InstitutionId;
 use crate::tls::{Tls, TlsFailure};
-use crate::wire::Limits;
+use crate::wire::{Limits, socket};
 
 /// Serves partners until `shutdown` comes, then gives the requests under way a few seconds to end.
 pub async fn serve(
@@ -90,7 +90,7 @@ impl Door {
     /// The handshake, and whose certificate it was.
     async fn meet(&self, stream: TcpStream) -> Option<(TlsStream<TcpStream>, InstitutionId)> {
         let limits = self.desk.limits();
-        if let Err(error) = prepare(&stream, limits) {
+        if let Err(error) = socket::prepare(&stream, limits) {
             tracing::debug!(%error, "a connection cannot be prepared");
             return None;
         }
@@ -121,16 +121,6 @@ impl Door {
         let peer = Peer::new(institution, move || tls.peer_of(&chain).as_ref() == Some(&expected));
         converse(Arc::clone(&self.desk), peer, stream, gone).await;
     }
-}
-
-/// A partner that is unplugged, or that never reads its answers, ends the connection too.
-fn prepare(stream: &TcpStream, limits: &Limits) -> std::io::Result<()> {
-    use rustix::net::sockopt;
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, limits.idle())?;
-    let patience_ms = u32::try_from(limits.idle().as_millis()).unwrap_or(u32::MAX);
-    Ok(sockopt::set_tcp_user_timeout(stream, patience_ms)?)
 }
 
 /// How long requests under way may take to end at shutdown.
