@@ -254,6 +254,7 @@ impl fmt::Debug for Signer {
 }
 
 /// Signs the notes of the log: raw Ed25519, in whose form audit/note.rs wraps it.
+#[derive(Clone)]
 pub struct NoteSigner(ed25519_dalek::SigningKey);
 
 impl NoteSigner {

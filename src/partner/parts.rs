@@ -1,0 +1,214 @@
+//! What stands on a card: certificates, recipients and keys, each with its dates.
+//!
+//! Rule: each has one text form, and a value in hand has been read and checked.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+use webpki::anchor_from_trusted_cert;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::clock::Timestamp;
+use crate::id::InstitutionId;
+
+/// The type byte of Ed25519 in a C2SP signed note.
+const NOTE_ED25519: u8 = 1;
+
+/// A value that counts from one time until another.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dated<T> {
+    /// The first moment at which it counts.
+    #[serde(with = "stamped")]
+    pub not_before: Timestamp,
+    /// The first moment at which it counts no more.
+    #[serde(with = "stamped")]
+    pub not_after: Timestamp,
+    /// What counts.
+    pub value: T,
+}
+
+impl<T> Dated<T> {
+    /// Whether it counts at this time.
+    pub fn counts_at(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now < self.not_after
+    }
+}
+
+/// Implements serde over `FromStr` and `Display`.
+macro_rules! as_text {
+    ($name:ident) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+/// Why a text is not something that stands on a card.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("not {0}")]
+pub struct NotAPart(&'static str);
+
+/// The certificate of an authority; its text form is base64 of DER.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Certificate(CertificateDer<'static>);
+
+impl Certificate {
+    /// Takes the certificate of an authority; refuses any other.
+    pub fn of(der: CertificateDer<'static>) -> Result<Self, NotAPart> {
+        let refuse = NotAPart("the certificate of an authority (CA:TRUE) in base64 of DER");
+        let (rest, parsed) = X509Certificate::from_der(&der).map_err(|_| refuse)?;
+        let usable = rest.is_empty() && parsed.is_ca() && anchor_from_trusted_cert(&der).is_ok();
+        if usable { Ok(Self(der)) } else { Err(refuse) }
+    }
+
+    /// The bytes.
+    pub const fn der(&self) -> &CertificateDer<'static> {
+        &self.0
+    }
+}
+
+impl FromStr for Certificate {
+    type Err = NotAPart;
+    fn from_str(text: &str) -> Result<Self, NotAPart> {
+        let der = BASE64.decode(text).map_err(|_| NotAPart("base64"))?;
+        Self::of(CertificateDer::from(der))
+    }
+}
+
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&BASE64.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({})", crate::id::Digest::of(&self.0))
+    }
+}
+
+as_text!(Certificate);
+
+/// An age X25519 recipient, `age1...`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Recipient(String);
+
+impl FromStr for Recipient {
+    type Err = NotAPart;
+    fn from_str(text: &str) -> Result<Self, NotAPart> {
+        let refuse = NotAPart("an age X25519 recipient such as age1...");
+        let parsed: age::x25519::Recipient = text.parse().map_err(|_| refuse)?;
+        if parsed.to_string() == text { Ok(Self(text.to_owned())) } else { Err(refuse) }
+    }
+}
+
+impl fmt::Display for Recipient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+as_text!(Recipient);
+
+/// The verifier key of a log, `NAME+KEYID+BASE64` as C2SP signed-note has it, for Ed25519.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogVkey(String);
+
+impl LogVkey {
+    /// The verifier key of the log with this name and public key.
+    pub fn of(name: &str, public: &[u8; 32]) -> Self {
+        let mut key = vec![NOTE_ED25519];
+        key.extend_from_slice(public);
+        let digest = Sha256::new().chain_update(name).chain_update(b"\n").chain_update(&key).finalize();
+        let id = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        Self(format!("{name}+{id:08x}+{}", BASE64.encode(key)))
+    }
+}
+
+impl FromStr for LogVkey {
+    type Err = NotAPart;
+    fn from_str(text: &str) -> Result<Self, NotAPart> {
+        let read = || {
+            let mut parts = text.splitn(3, '+');
+            let (name, _id, key) = (parts.next()?, parts.next()?, BASE64.decode(parts.next()?).ok()?);
+            let public: &[u8; 32] = key.strip_prefix(&[NOTE_ED25519])?.try_into().ok()?;
+            let named = !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control());
+            let vkey = Self::of(name, public);
+            (named && vkey.0 == text).then_some(vkey)
+        };
+        read().ok_or(NotAPart("a log's verifier key of the form NAME+KEYID+BASE64 with Ed25519"))
+    }
+}
+
+impl fmt::Display for LogVkey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+as_text!(LogVkey);
+
+/// The name of an institution's log, which is its origin and its key's name: it outlives a change of the endpoint.
+pub fn log_name(id: &InstitutionId) -> String {
+    format!("{id}/medseal/log")
+}
+
+/// A time in the one form of signed statements.
+pub(super) mod stamped {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::clock::{Timestamp, read_stamp, stamp};
+
+    pub(crate) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&stamp(*at))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        read_stamp(&text).ok_or_else(|| serde::de::Error::custom("not a time such as 2026-11-22T10:15:30.000000Z"))
+    }
+}
+
+/// A time that a person may have given: any form of RFC 3339 is read.
+pub(super) mod time {
+    use serde::{Deserialize as _, Deserializer};
+
+    use crate::clock::Timestamp;
+
+    pub(crate) use super::stamped::serialize;
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(|_| serde::de::Error::custom("not a time of RFC 3339"))
+    }
+}
+
+/// Like [`time`], where there may be none.
+pub(super) mod optional_time {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use crate::clock::{Timestamp, stamp};
+
+    #[allow(clippy::ref_option, reason = "serde hands the field over like this")]
+    pub(crate) fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        at.map(stamp).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let read = |text: String| text.parse().map_err(|_| serde::de::Error::custom("not a time of RFC 3339"));
+        text.map(read).transpose()
+    }
+}
