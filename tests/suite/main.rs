@@ -1,6 +1,9 @@
 //! The integration tests: one question per file, one binary, so that they link once.
 
+mod identity_compare;
 mod needs;
 mod sample_case;
 mod store_conformance;
+mod survey_hostile;
+mod survey_samples;
 mod tls_handshake;
