@@ -1,1 +1,206 @@
-//! The patient's will: FHIR Consent.
+//! The patient's will: FHIR Consent, read strictly, and asked about each document of each release.
+//!
+//! Rule: only an active consent that is wholly understood can permit, and only by itself; anything else that it might
+//! mean is a no. docs/CONSENT.md lists what is evaluated.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Timestamp;
+use crate::id::{ConsentId, Country, InstitutionId, PatientIdentifier};
+use crate::reason::Reason;
+
+pub use evaluate::{Answer, Finding, Granted, Question, evaluate};
+
+mod evaluate;
+mod matching;
+mod moment;
+mod reader;
+mod shape;
+pub(crate) mod terminology;
+mod tree;
+mod words;
+
+/// The version of the rules by which consents are read; it stands in every permit and denial.
+pub const ENGINE_SEMANTICS: &str = "medseal-consent-1 (fhir r4)";
+
+/// The identifier system under which a consent names institutions.
+pub const INSTITUTION_SYSTEM: &str = "urn:medseal:institution";
+
+/// No consent resource is larger than this, in bytes.
+pub const CONSENT_BYTES_MAX: usize = tree::BYTES_MAX;
+
+/// A consent that names no end permits for this long from the day it was given.
+pub const OPEN_ENDED_DAYS_MAX: i64 = 365;
+
+/// One FHIR Consent, understood.
+///
+/// `Debug` shows no identifier.
+#[derive(Debug)]
+pub struct Consent {
+    status: Status,
+    about_privacy: bool,
+    patient: PatientIdentifier,
+    given: Option<moment::Moment>,
+    effect: Effect,
+    period: Option<moment::Period>,
+    limits: Limits,
+    /// Nested provisions: each denies a part of what the root permits.
+    exceptions: Vec<Limits>,
+}
+
+/// FHIR R4 `Consent.status`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Status {
+    Active,
+    /// Draft, proposed, rejected, inactive or entered in error.
+    NotActive,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Effect {
+    Permit,
+    Deny,
+}
+
+/// What one provision is limited to. Elements are joined by AND, the values of one element by OR; an empty element
+/// limits nothing.
+#[derive(Debug, Default)]
+struct Limits {
+    recipients: Vec<Recipient>,
+    purposes: Vec<Code>,
+    actions: Vec<Code>,
+    labels: Vec<Label>,
+    classes: Vec<Class>,
+    data_period: Option<moment::Period>,
+    /// Elements that are read but not evaluated: they satisfy no permit and every denial.
+    unsupported: BTreeSet<&'static str>,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Recipient {
+    Institution(InstitutionId),
+    /// A person, a group, or an institution named otherwise.
+    Unresolved,
+}
+
+/// A code of the table that the element takes, or one from elsewhere.
+#[derive(Debug, Eq, PartialEq)]
+enum Code {
+    Known(String),
+    Elsewhere,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Label {
+    Confidentiality(crate::bundle::document::ConfidentialityCode),
+    Sensitivity(String),
+    Elsewhere,
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Class {
+    Loinc(String),
+    MediaType(String),
+    Elsewhere,
+}
+
+/// Why a resource is not a consent that medseal can evaluate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConsentError {
+    /// The resource is larger than any consent.
+    #[error("the consent is {found} bytes long; {allowed} are allowed")]
+    TooLarge {
+        /// Its size in bytes.
+        found: usize,
+        /// The limit in bytes.
+        allowed: usize,
+    },
+    /// Not JSON, or not as FHIR writes it.
+    #[error("the consent is not FHIR JSON: {0}")]
+    Json(#[source] serde_json::Error),
+    /// An element has another shape than FHIR R4 gives it.
+    #[error("{at} of the consent must be {expected}")]
+    Invalid {
+        /// The element, as a path.
+        at: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// An element that is not evaluated, and that may change what the consent means.
+    #[error("{at} of the consent {what}")]
+    Unsupported {
+        /// The element, as a path.
+        at: String,
+        /// What is wrong with it, in words.
+        what: &'static str,
+    },
+    /// A resource of another FHIR release.
+    #[error("the consent has {at}, an element of FHIR R5; medseal reads FHIR R4 consents")]
+    OtherRelease {
+        /// The element that gives it away.
+        at: &'static str,
+    },
+    /// The parts of the consent say different things.
+    #[error("the consent contradicts itself: {what}")]
+    Ambiguous {
+        /// Which parts, in words.
+        what: &'static str,
+    },
+}
+
+impl ConsentError {
+    /// The code under which this is refused.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::TooLarge { .. } => Reason::LimitExceeded,
+            Self::Json(_) | Self::Invalid { .. } => Reason::BadInput,
+            Self::Unsupported { .. } | Self::OtherRelease { .. } => Reason::ConsentUnsupported,
+            Self::Ambiguous { .. } => Reason::ConsentAmbiguous,
+        }
+    }
+}
+
+impl Consent {
+    /// Reads a FHIR R4 Consent resource (JSON) by the profile of docs/CONSENT.md.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ConsentError> {
+        reader::read(&tree::Tree::read(bytes)?)
+    }
+
+    /// The patient whose will this is.
+    pub fn patient(&self) -> &PatientIdentifier {
+        &self.patient
+    }
+
+    /// The institutions that it names as recipients of a permission.
+    pub fn recipients(&self) -> BTreeSet<&InstitutionId> {
+        self.limits
+            .recipients
+            .iter()
+            .filter_map(|recipient| match recipient {
+                Recipient::Institution(id) => Some(id),
+                Recipient::Unresolved => None,
+            })
+            .collect()
+    }
+
+    /// What it permits, to whom and until when, in plain sentences.
+    pub fn in_words(&self) -> Vec<String> {
+        words::of(self)
+    }
+}
+
+/// A consent as it is kept here.
+#[derive(Debug)]
+pub struct OnFile {
+    /// Our id of it.
+    pub id: ConsentId,
+    /// How often its record has changed; a permit names the version that it rests on.
+    pub version: u64,
+    /// When the patient withdrew it.
+    pub withdrawn: Option<Timestamp>,
+    /// The country on the card of each institution that it names, as the card stood when the consent was recorded.
+    pub countries: BTreeMap<InstitutionId, Country>,
+    /// The resource, or why it can no longer be understood.
+    pub consent: Result<Consent, ConsentError>,
+}
