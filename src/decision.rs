@@ -1,1 +1,421 @@
-//! Request in, permit or denial out.
+//! Request in, permit or denial out: the patient's will and the institution's policy, both, now.
+//!
+//! Rule: [`decide`] is the only maker of a [`Permit`], and a permit has no other form than itself: what waits in a
+//! queue earns a new one at every attempt. What is missing, unknown or contradictory in a request is a denial.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::ToSpan as _;
+use jiff::tz::TimeZone;
+
+use crate::bundle::document::{ConfidentialityCode, Document};
+use crate::clock::Timestamp;
+use crate::consent::{self, Answer, Granted, OnFile, Question};
+use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, PatientIdentifier, Purpose, SubjectId};
+use crate::partner::{Standing, TransferBasis};
+use crate::policy::{self, BundleFacts, CaseFacts, ConsentFacts, Facts, Policy, Verdict, Way};
+
+pub use denied::{CAUSES_MAX, Cause, Denied};
+
+mod denied;
+
+/// The version of the rules by which a decision is taken; it stands in every permit and denial.
+pub const ENGINE_SEMANTICS: &str = "medseal-decision-1";
+
+/// A permit lives no longer than this, in seconds, unless the gates say less.
+pub const PERMIT_AGE_S_MAX: u32 = 60;
+
+/// What every delivery between gateways does: it encrypts, its dispatch forbids passing on without the patient's
+/// consent, and its descriptor carries the labels (v3-ActCode).
+pub const DELIVERY_MEETS: [&str; 3] = ["ENCRYPT", "NORDSCLCD", "PERSISTLABEL"];
+
+/// The obligation that comes with records of substance use: 42 CFR 2.32.
+pub const PART2_NOTICE: &str = "PART2-NOTICE";
+
+/// What decides.
+#[derive(Clone, Debug)]
+pub struct Gates {
+    /// The institution's policy.
+    pub policy: Arc<Policy>,
+    /// How long a permit lives, in seconds.
+    pub permit_age_s_max: u32,
+}
+
+impl Gates {
+    /// Gates with the usual life of a permit.
+    pub const fn new(policy: Arc<Policy>) -> Self {
+        Self { policy, permit_age_s_max: PERMIT_AGE_S_MAX }
+    }
+}
+
+/// What is to be sent.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// A patient's records, to an expert.
+    Records,
+    /// The expert's opinion, back.
+    Opinion,
+}
+
+/// What authorises it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Basis {
+    /// The patient's consent.
+    Consent,
+    /// The dispatch that an opinion answers, by digest.
+    Answers(Digest),
+}
+
+/// The case, as it stands now.
+#[derive(Clone, Debug)]
+pub struct CaseState {
+    /// Which.
+    pub id: CaseId,
+    /// Whether it is open.
+    pub open: bool,
+    /// The partners who are part of it.
+    pub partners: BTreeSet<InstitutionId>,
+    /// Why records are sent in it.
+    pub purpose: Purpose,
+    /// The patient's pseudonym.
+    pub subject: SubjectId,
+}
+
+/// The receiver, as it stands now.
+#[derive(Clone, Debug)]
+pub struct PartnerState {
+    /// Who.
+    pub id: InstitutionId,
+    /// Where, by its card.
+    pub country: Country,
+    /// Whether it may receive at all.
+    pub standing: Standing,
+    /// When the agreement begins.
+    pub agreement_from: Timestamp,
+    /// When it ends; `None`: until further notice.
+    pub agreement_until: Option<Timestamp>,
+    /// What makes a transfer abroad lawful.
+    pub transfer_basis: TransferBasis,
+    /// When its card ends.
+    pub card_expires: Timestamp,
+    /// Whether a key that the bundle is sealed to is valid on its card now.
+    pub has_valid_recipient_key: bool,
+}
+
+/// Everything that one decision needs, read from the store for it.
+///
+/// No `Debug`: it holds the patient's identifiers and the names of files.
+#[allow(missing_debug_implementations, reason = "it holds the patient's identifiers and file names")]
+pub struct Request {
+    /// What is to be sent.
+    pub bundle: BundleId,
+    /// The number of this attempt, from 1.
+    pub attempt: u32,
+    /// Records or an opinion.
+    pub kind: Kind,
+    /// What authorises it.
+    pub basis: Basis,
+    /// The case.
+    pub case: CaseState,
+    /// The receiver.
+    pub partner: PartnerState,
+    /// Every document of the bundle.
+    pub documents: Vec<Document>,
+    /// Every identifier under which the patient is known, aliases included.
+    pub patient: Vec<PatientIdentifier>,
+    /// Every consent of the patient on file, withdrawn ones included.
+    pub consents: Vec<OnFile>,
+    /// What this way of delivery does; [`DELIVERY_MEETS`] and what the bundle carries beside.
+    pub obligations_met: BTreeSet<String>,
+    /// Our own country.
+    pub origin_country: Country,
+    /// The zone in which days begin and end.
+    pub zone: TimeZone,
+    /// When all this was read from the store.
+    pub read_at: Timestamp,
+}
+
+/// Leave for one attempt to send one bundle to one partner.
+///
+/// Only [`decide`] makes one. It cannot be cloned, stored or sent on.
+#[must_use = "a permit that is not used sends nothing"]
+#[derive(Debug)]
+pub struct Permit {
+    bundle: BundleId,
+    attempt: u32,
+    kind: Kind,
+    partner: InstitutionId,
+    at: Timestamp,
+    expires: Timestamp,
+    basis: Basis,
+    consent: Option<(ConsentId, u64)>,
+    policy: Digest,
+    policies: Vec<String>,
+    obligations: BTreeSet<String>,
+    reason: String,
+}
+
+impl Permit {
+    /// What may be sent.
+    pub const fn bundle(&self) -> &BundleId {
+        &self.bundle
+    }
+
+    /// In which attempt.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Records or an opinion.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// To whom.
+    pub const fn partner(&self) -> &InstitutionId {
+        &self.partner
+    }
+
+    /// When it was decided.
+    pub const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// The first instant at which it is worth nothing.
+    pub const fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// Whether it may still be used. A clock that was set back makes it worth nothing too.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        self.at <= now && now < self.expires
+    }
+
+    /// What authorised it.
+    pub const fn basis(&self) -> &Basis {
+        &self.basis
+    }
+
+    /// The consent that permits, with the version of its record. `None` for an opinion.
+    pub fn consent(&self) -> Option<(&ConsentId, u64)> {
+        self.consent.as_ref().map(|(id, version)| (id, *version))
+    }
+
+    /// The digest of the policy set that allowed it.
+    pub const fn policy(&self) -> Digest {
+        self.policy
+    }
+
+    /// The rules of the policy that allowed it, by id.
+    pub fn policies(&self) -> &[String] {
+        &self.policies
+    }
+
+    /// What must accompany the documents.
+    pub const fn obligations(&self) -> &BTreeSet<String> {
+        &self.obligations
+    }
+
+    /// Why, in one plain sentence.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The version of the rules by which it was decided.
+    #[allow(clippy::unused_self, reason = "it belongs to the permit, whose maker knows one version only")]
+    pub const fn engine_semantics(&self) -> &'static str {
+        ENGINE_SEMANTICS
+    }
+}
+
+/// Takes the one decision that lets a bundle leave: consent AND policy, as things stand at `now`.
+pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit, Denied> {
+    let digest = gates.policy.digest();
+    if let Some(missing) = missing(request) {
+        return Err(Denied::incomplete(request, now, digest, missing));
+    }
+    let answer = match request.basis {
+        Basis::Consent => Some(ask_consents(request, now)),
+        Basis::Answers(_) => None,
+    };
+    let granted = match &answer {
+        Some(Answer::Permits(granted)) => Some(granted),
+        _ => None,
+    };
+    let obligations = obligations(&request.documents);
+    let facts = facts(request, granted, &obligations, now);
+    let verdict = gates.policy.evaluate(&facts);
+    match (answer, verdict.allowed) {
+        (Some(Answer::Permits(granted)), true) => Ok(permit(gates, request, Some(granted), &verdict, obligations, now)),
+        (None, true) => Ok(permit(gates, request, None, &verdict, obligations, now)),
+        (Some(Answer::Refuses(findings)), _) => Err(Denied::new(request, now, digest, findings, verdict)),
+        (_, false) => Err(Denied::new(request, now, digest, Vec::new(), verdict)),
+    }
+}
+
+/// What the request lacks, as a sentence; a decision on half a request could only be wrong.
+fn missing(request: &Request) -> Option<&'static str> {
+    let distinct: BTreeSet<_> = request.documents.iter().map(|document| &document.path).collect();
+    match (request.kind, &request.basis) {
+        (Kind::Records, Basis::Answers(_)) => return Some("records leave only under a consent"),
+        (Kind::Opinion, Basis::Consent) => return Some("an opinion must name the dispatch that it answers"),
+        _ => {}
+    }
+    if request.documents.is_empty() {
+        return Some("there is no document to decide on");
+    }
+    if distinct.len() != request.documents.len() {
+        return Some("two documents have the same path");
+    }
+    if request.kind == Kind::Records && request.patient.is_empty() {
+        return Some("the patient has no identifier here");
+    }
+    if request.documents.iter().any(|document| document.media_type.trim().is_empty()) {
+        return Some("a document has no media type");
+    }
+    if request.attempt == 0 {
+        return Some("the attempt has no number");
+    }
+    None
+}
+
+fn ask_consents(request: &Request, now: Timestamp) -> Answer {
+    let question = Question {
+        patient: &request.patient,
+        recipient: &request.partner.id,
+        country: &request.partner.country,
+        purpose: &request.case.purpose,
+        documents: &request.documents,
+        zone: &request.zone,
+        now,
+    };
+    consent::evaluate(&request.consents, &question)
+}
+
+/// What must accompany the documents, whatever the partner is.
+fn obligations(documents: &[Document]) -> BTreeSet<String> {
+    let substance_use = |code: &String| ["ETH", "ETHUD", "OPIOIDUD", "SUD", "42CFRPart2"].contains(&code.as_str());
+    let part2 = documents.iter().flat_map(|document| &document.sensitivity).any(substance_use);
+    let always = DELIVERY_MEETS.iter().copied();
+    always.chain(part2.then_some(PART2_NOTICE)).map(str::to_owned).collect()
+}
+
+fn facts(request: &Request, granted: Option<&Granted>, obligations: &BTreeSet<String>, now: Timestamp) -> Facts {
+    let (partner, documents) = (&request.partner, &request.documents);
+    let way = match &request.basis {
+        Basis::Answers(dispatch) => Way::ReturnOpinion { answers: *dispatch },
+        Basis::Consent => Way::Release {
+            purpose: request.case.purpose.clone(),
+            consent: granted
+                .map(|granted| ConsentFacts { until: granted.until, sensitivities_named: granted.sensitivities_named }),
+        },
+    };
+    let highest = documents.iter().map(|document| document.confidentiality.code).max();
+    Facts {
+        way,
+        now,
+        attempt: request.attempt,
+        // Whole seconds, rounded away from zero: 60.1 s is past 60, and a moment in the future is the future.
+        facts_age_s: rounded_out(now.duration_since(request.read_at)),
+        partner: policy::PartnerFacts {
+            id: partner.id.clone(),
+            country: partner.country.clone(),
+            standing: standing(partner.standing).to_owned(),
+            agreement_from: partner.agreement_from,
+            agreement_until: partner.agreement_until,
+            transfer_basis: transfer_basis(partner.transfer_basis).to_owned(),
+            card_expires: partner.card_expires,
+            key_valid: partner.has_valid_recipient_key,
+        },
+        case: CaseFacts {
+            id: request.case.id.clone(),
+            open: request.case.open,
+            partners: request.case.partners.clone(),
+        },
+        bundle: BundleFacts {
+            id: request.bundle.clone(),
+            documents: u32::try_from(documents.len()).unwrap_or(u32::MAX),
+            confidentiality: highest.map_or(RANK_OF_V, rank),
+            sensitivity: documents.iter().flat_map(|document| document.sensitivity.iter().cloned()).collect(),
+            classes: documents.iter().filter_map(|document| document.class.clone()).collect(),
+            media_types: documents.iter().map(|document| document.media_type.clone()).collect(),
+            origin_country: request.origin_country.clone(),
+        },
+        obligations: obligations.clone(),
+        obligations_met: request.obligations_met.clone(),
+    }
+}
+
+fn permit(
+    gates: &Gates,
+    request: &Request,
+    granted: Option<Granted>,
+    verdict: &Verdict,
+    obligations: BTreeSet<String>,
+    now: Timestamp,
+) -> Permit {
+    let lives = now.checked_add(i64::from(gates.permit_age_s_max.min(PERMIT_AGE_S_MAX)).seconds()).unwrap_or(now);
+    // A permit never outlives what it rests on.
+    let ends = [Some(request.partner.card_expires), granted.as_ref().map(|granted| granted.until)];
+    let agreement = request.partner.agreement_until.filter(|_| request.kind == Kind::Records);
+    let expires = ends.into_iter().chain([agreement]).flatten().fold(lives, Timestamp::min);
+    let rule = verdict.rules.first().map(|rule| rule.says.as_str()).unwrap_or_default();
+    let reason = match &granted {
+        Some(granted) => format!("{} permits it, and {rule}", granted.consent),
+        None => rule.to_owned(),
+    };
+    Permit {
+        bundle: request.bundle.clone(),
+        attempt: request.attempt,
+        kind: request.kind,
+        partner: request.partner.id.clone(),
+        at: now,
+        expires,
+        basis: request.basis.clone(),
+        consent: granted.map(|granted| (granted.consent, granted.version)),
+        policy: gates.policy.digest(),
+        policies: verdict.rules.iter().map(|rule| rule.id.clone()).collect(),
+        obligations,
+        reason,
+    }
+}
+
+fn rounded_out(age: jiff::SignedDuration) -> i64 {
+    let seconds = age.as_secs();
+    match age.subsec_nanos().signum() {
+        0 => seconds,
+        sign => seconds.saturating_add(i64::from(sign)),
+    }
+}
+
+const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Active => "active",
+        Standing::Suspended => "suspended",
+        Standing::Removed => "removed",
+    }
+}
+
+const fn transfer_basis(basis: TransferBasis) -> &'static str {
+    match basis {
+        TransferBasis::Adequacy => "adequacy",
+        TransferBasis::Scc => "scc",
+        TransferBasis::UkIdta => "uk-idta",
+        TransferBasis::Domestic => "domestic",
+        TransferBasis::None => "none",
+    }
+}
+
+const fn rank(code: ConfidentialityCode) -> u8 {
+    match code {
+        ConfidentialityCode::U => 0,
+        ConfidentialityCode::L => 1,
+        ConfidentialityCode::M => 2,
+        ConfidentialityCode::N => 3,
+        ConfidentialityCode::R => 4,
+        ConfidentialityCode::V => RANK_OF_V,
+    }
+}
+
+const RANK_OF_V: u8 = 5;

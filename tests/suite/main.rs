@@ -1,5 +1,7 @@
 //! The integration tests: one question per file, one binary, so that they link once.
 
+mod asking;
+mod consent_sentences;
 mod identity_compare;
 mod needs;
 mod sample_case;
