@@ -92,10 +92,11 @@ fn a_card_signed_by_a_key_that_is_not_on_it_is_refused() {
 
 #[test]
 fn a_card_that_says_what_no_card_may_say_is_refused() {
+    type Change = fn(&mut Card);
     let home = home("expert");
     let leaf = CertificateDer::from(home.keys.tls_chain()[0].to_vec());
     assert!(Certificate::of(leaf).is_err(), "a leaf is no authority");
-    let refusals: [(&str, fn(&mut Card)); 11] = [
+    let refusals: [(&str, Change); 11] = [
         ("format", |card| card.format = "medseal-card@v2".to_owned()),
         ("name", |card| card.name = " ".to_owned()),
         ("name", |card| card.name = "St\u{202e}yraM".to_owned()),

@@ -3,6 +3,7 @@
 mod asking;
 mod consent_sentences;
 mod identity_compare;
+mod interop_trust;
 mod needs;
 mod sample_case;
 mod store_conformance;
