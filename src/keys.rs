@@ -163,7 +163,7 @@ impl Keys {
         &self.subjects
     }
 
-    /// The age recipients to which partners seal, newest first.
+    /// The age recipients to which partners seal, in the order of the file.
     pub fn age_recipients(&self) -> &[String] {
         &self.recipients
     }

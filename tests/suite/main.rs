@@ -5,6 +5,7 @@ mod consent_sentences;
 mod identity_compare;
 mod interop_trust;
 mod needs;
+mod partner_samples;
 mod sample_case;
 mod store_conformance;
 mod survey_hostile;
