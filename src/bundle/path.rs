@@ -70,7 +70,7 @@ impl BundlePath {
         if text.len() > PATH_BYTES_MAX {
             return Err(PathError::Long { what: "a path", found: text.len(), max: PATH_BYTES_MAX });
         }
-        if let Some(bad) = text.chars().find(|c| c.is_control() || FORBIDDEN.contains(c)) {
+        if let Some(bad) = text.chars().find(|c| c.is_control() || FORBIDDEN.contains(c) || turns_writing(*c)) {
             return Err(PathError::Character(bad));
         }
         if !is_nfc(text) {
@@ -161,6 +161,11 @@ impl PathSet {
 /// A spelling without case. Both directions, because some letters fold only one way (ß, ſ, K).
 fn fold(path: &str) -> String {
     path.to_uppercase().to_lowercase()
+}
+
+/// Characters that turn the direction of writing: with them, a program looks like a document.
+fn turns_writing(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Beside control characters: what Windows cannot store, and `%` and `\`, which RFC 8493 and sha256sum escape unlike.

@@ -4,6 +4,7 @@ mod asking;
 mod consent_sentences;
 mod identity_compare;
 mod interop_trust;
+mod bundle_bag;
 mod needs;
 mod partner_samples;
 mod sample_case;
