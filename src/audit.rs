@@ -7,3 +7,4 @@ pub mod tree;
 pub mod note;
 pub mod reader;
 pub mod log;
+pub mod verify;

@@ -5,9 +5,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::audit::note::Origin;
 use crate::id::{Digest, SubjectId};
-use crate::json::{self, Object};
+use crate::json::{self, JsonError, Object};
 use crate::leaf::{Leaf, LeafError, commit};
 use crate::store::{Space, Store, StoreError, VALUE_BYTES_MAX};
 use crate::subject::{SubjectError, SubjectKey, Subjects};
@@ -42,6 +44,29 @@ pub struct Opening {
     pub salt: [u8; 32],
     /// The detail.
     pub detail: Object,
+}
+
+/// An opening in its file form.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct OpeningLine {
+    detail: Object,
+    salt: Digest,
+    seq: u64,
+}
+
+impl Opening {
+    /// One line of `details.jsonl`: `{"detail":{...},"salt":"<64 hex>","seq":N}`.
+    pub fn to_line(&self) -> Result<String, JsonError> {
+        let Self { seq, salt, detail } = self;
+        json::to_line(&OpeningLine { detail: detail.clone(), salt: Digest::from_bytes(*salt), seq: *seq })
+    }
+
+    /// Reads what [`Opening::to_line`] wrote.
+    pub fn read(line: &[u8]) -> Result<Self, JsonError> {
+        let OpeningLine { detail, salt, seq } = json::from_line(line, OPENING_BYTES_MAX)?;
+        Ok(Self { seq, salt: *salt.as_bytes(), detail })
+    }
 }
 
 /// Why a detail cannot be read.
@@ -174,6 +199,9 @@ impl fmt::Debug for Opening {
         write!(f, "Opening({}, hidden)", self.seq)
     }
 }
+
+/// A detail is sealed within one value of the store; its file form adds the salt and the number.
+const OPENING_BYTES_MAX: usize = VALUE_BYTES_MAX + 256;
 
 /// Leaves read at once.
 const PAGE: usize = 1024;

@@ -1,0 +1,455 @@
+//! Verifies a log from its lines, a checkpoint and a key, and names the first bad entry.
+//!
+//! Rule: it believes nothing that it has not hashed, and it needs nothing of the gateway that wrote the lines.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::note::{Checkpoint, LogKey, NoteError};
+use crate::audit::reader::{Detail, DetailError, Opening, Reader};
+use crate::audit::tree::Frontier;
+use crate::id::Digest;
+use crate::json::{self, JsonError};
+use crate::leaf::{self, LEAF_BYTES_MAX, Leaf, Link, NO_LEAF};
+
+/// What a verification found.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Report {
+    /// Whether there is no finding.
+    pub ok: bool,
+    /// How many entries were verified, up to the finding if there is one.
+    pub entries: u64,
+    /// How many of them a verified checkpoint covers.
+    pub signed: u64,
+    /// How many sealed details were opened and fit their entries.
+    pub details: u64,
+    /// The root over the verified entries.
+    pub root: Digest,
+    /// The first thing that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finding: Option<Finding>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Finding {
+    /// The first entry concerned.
+    pub seq: u64,
+    /// What kind of wrong.
+    pub kind: Kind,
+    /// One sentence for a person, without a full stop.
+    pub message: String,
+}
+
+/// What kind of wrong was found.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The entry is not what was recorded.
+    Edited,
+    /// The entry is not there, and a later one is.
+    Missing,
+    /// The entry stands in another place.
+    Reordered,
+    /// The log ends before the entry, but a checkpoint covers it.
+    Truncated,
+    /// The log holds together, but is not the one of a checkpoint that the reader trusts.
+    Forked,
+    /// The checkpoint is not signed by a key that the reader trusts; `seq` is the number of entries.
+    BadSignature,
+    /// An opened detail is not what the entry commits to.
+    DetailMismatch,
+    /// The entry was recorded and signed in a form that the log does not have.
+    Malformed,
+    /// The entry stands behind all that the checkpoint covers.
+    Unsigned,
+    /// A file of an export is missing, surplus or changed; `seq` is the number of entries.
+    BadFile,
+}
+
+impl Kind {
+    /// The word for it, as it stands in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Edited => "edited",
+            Self::Missing => "missing",
+            Self::Reordered => "reordered",
+            Self::Truncated => "truncated",
+            Self::Forked => "forked",
+            Self::BadSignature => "bad-signature",
+            Self::DetailMismatch => "detail-mismatch",
+            Self::Malformed => "malformed",
+            Self::Unsigned => "unsigned",
+            Self::BadFile => "bad-file",
+        }
+    }
+}
+
+/// What the lines are compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Against<'a> {
+    /// The signed checkpoint of these lines.
+    pub checkpoint: Option<&'a [u8]>,
+    /// Whose signature counts.
+    pub keys: &'a [LogKey],
+    /// A checkpoint that the reader kept from earlier: it shows what a stolen key could hide.
+    pub trusted: Option<&'a Checkpoint>,
+    /// What entries behind the checkpoint mean.
+    pub behind: Behind,
+}
+
+/// What entries behind the checkpoint mean.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Behind {
+    /// The log is growing, and its next checkpoint comes within a second.
+    Growth,
+    /// Somebody added them.
+    Finding,
+}
+
+/// Verifies lines, without their final newlines. Calls `progress` with the number of entries now and then.
+pub fn verify_lines(
+    lines: impl Iterator<Item = io::Result<Vec<u8>>>,
+    against: &Against<'_>,
+    progress: impl FnMut(u64),
+) -> io::Result<Report> {
+    verify_with_details(lines, std::iter::empty(), against, progress)
+}
+
+/// [`verify_lines`], together with the lines of `details.jsonl`, in the order of their entries.
+pub fn verify_with_details(
+    mut lines: impl Iterator<Item = io::Result<Vec<u8>>>,
+    details: impl Iterator<Item = io::Result<Vec<u8>>>,
+    against: &Against<'_>,
+    mut progress: impl FnMut(u64),
+) -> io::Result<Report> {
+    let checkpoint = against.checkpoint.map(|note| Checkpoint::open(note, against.keys));
+    let signed = checkpoint.as_ref().and_then(|checkpoint| checkpoint.as_ref().ok());
+    let mut walk = Walk::new(signed, against.trusted);
+    let mut details = Details::new(details);
+    let mut finding = None;
+    while let Some(line) = lines.next() {
+        let line = line?;
+        if let Err(suspect) = walk.step(&line) {
+            finding = Some(walk.judge(suspect, &line, &mut lines)?);
+            break;
+        }
+        details.compare(walk.seq - 1, &line)?;
+        if walk.seq.is_multiple_of(PROGRESS_EVERY) {
+            progress(walk.seq);
+        }
+    }
+    if finding.is_none() {
+        walk.finish();
+        let checkpoint = checkpoint.as_ref().map(Result::as_ref);
+        finding = walk.compare(checkpoint, against).or(details.end()?);
+    }
+    progress(walk.seq);
+    Ok(Report {
+        ok: finding.is_none(),
+        entries: walk.seq,
+        signed: signed.map_or(0, |signed| signed.size.min(walk.seq)),
+        details: details.opened,
+        root: walk.frontier.root(),
+        finding,
+    })
+}
+
+/// Opens every detail of a home's own log and compares it with its entry; `Ok(Err(..))` is the first that does not fit.
+///
+/// A detail whose key was destroyed is counted as sealed, not as a finding.
+pub fn verify_home_details(reader: &Reader, mut progress: impl FnMut(u64)) -> io::Result<Result<Counts, Finding>> {
+    let mut counts = Counts::default();
+    for seq in 0..reader.size().map_err(io::Error::other)? {
+        let wrong = |message: &str| Finding { seq, kind: Kind::DetailMismatch, message: message.into() };
+        match reader.detail(seq) {
+            Ok(Detail::None) => {}
+            Ok(Detail::Open(_)) => counts.opened += 1,
+            Ok(Detail::NoKey) => counts.sealed += 1,
+            Ok(Detail::Missing) => return Ok(Err(wrong("the sealed detail that the entry commits to is not there"))),
+            Err(DetailError::Mismatch(_) | DetailError::Leaf(_)) => {
+                return Ok(Err(wrong("the sealed detail is not the one that the entry commits to")));
+            }
+            Err(other) => return Err(io::Error::other(other)),
+        }
+        if seq.is_multiple_of(PROGRESS_EVERY) {
+            progress(seq);
+        }
+    }
+    Ok(Ok(counts))
+}
+
+/// How many details could be opened, and how many no longer can.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Opened, and they fit their entries.
+    pub opened: u64,
+    /// Sealed under a key that is not here.
+    pub sealed: u64,
+}
+
+/// The chain so far. The newest leaf joins the tree one step later: the next line shows whether it was edited.
+struct Walk {
+    seq: u64,
+    frontier: Frontier,
+    newest: Option<(Digest, Link)>,
+    signed: Mark,
+    trusted: Mark,
+}
+
+/// A size at which the root is wanted.
+struct Mark {
+    size: Option<u64>,
+    wanted: Digest,
+    found: Option<Digest>,
+}
+
+/// Why a line is not the next entry, before looking at what follows it.
+#[derive(Clone, Copy)]
+enum Suspect {
+    /// It does not begin as an entry does, or is too long.
+    Shape,
+    /// It has another number, and names another entry as the one before it.
+    Seq(u64),
+    /// It has another number, but names the right entry as the one before it.
+    Number,
+    /// It names another entry as the one before it.
+    Prev(Digest),
+    /// It is the next entry, but not in the log's form.
+    Form(&'static str),
+}
+
+impl Walk {
+    fn new(signed: Option<&Checkpoint>, trusted: Option<&Checkpoint>) -> Self {
+        Self { seq: 0, frontier: Frontier::new(), newest: None, signed: Mark::at(signed), trusted: Mark::at(trusted) }
+    }
+
+    fn step(&mut self, line: &[u8]) -> Result<(), Suspect> {
+        let link = Link::read(line).filter(|_| line.len() <= LEAF_BYTES_MAX).ok_or(Suspect::Shape)?;
+        let (prev, earlier) = self.newest.as_ref().map_or((NO_LEAF, None), |(hash, link)| (*hash, Some(link.at)));
+        match (link.seq == self.seq, link.prev == prev) {
+            (true, true) => {}
+            (true, false) => return Err(Suspect::Prev(link.prev)),
+            (false, true) => return Err(Suspect::Number),
+            (false, false) => return Err(Suspect::Seq(link.seq)),
+        }
+        if earlier.is_some_and(|earlier| link.at < earlier) {
+            return Err(Suspect::Form("is older than the one before it"));
+        }
+        if json::check(line, LEAF_BYTES_MAX).is_err() {
+            return Err(Suspect::Form("is not in the log's strict form"));
+        }
+        self.push_newest();
+        self.newest = Some((leaf::hash(line), link));
+        self.seq += 1;
+        Ok(())
+    }
+
+    fn finish(&mut self) {
+        self.push_newest();
+        self.newest = None;
+        for mark in [&mut self.signed, &mut self.trusted] {
+            mark.see(&self.frontier);
+        }
+    }
+
+    fn push_newest(&mut self) {
+        if let Some((hash, _)) = self.newest {
+            // A mark at 0 is seen before the first leaf.
+            self.signed.see(&self.frontier);
+            self.trusted.see(&self.frontier);
+            self.frontier.push(hash);
+            self.signed.see(&self.frontier);
+            self.trusted.see(&self.frontier);
+        }
+    }
+
+    /// Looks at what follows a suspect line, and says which entry was harmed and how.
+    fn judge(
+        &mut self,
+        suspect: Suspect,
+        line: &[u8],
+        rest: &mut impl Iterator<Item = io::Result<Vec<u8>>>,
+    ) -> io::Result<Finding> {
+        let seq = self.seq;
+        let hash = leaf::hash(line);
+        let next = rest.next().transpose()?;
+        let following = next.as_deref().and_then(Link::read);
+        let finding = |seq, kind, message: String| Ok(Finding { seq, kind, message });
+        match suspect {
+            Suspect::Shape => finding(seq, Kind::Edited, format!("entry {seq} was edited: its line is not an entry")),
+            Suspect::Form(what) => {
+                let newest = self.newest.map(|(hash, _)| hash);
+                let intact = following
+                    .map_or_else(|| self.signs(newest.into_iter().chain([hash])), |following| following.prev == hash);
+                if intact {
+                    finding(seq, Kind::Malformed, format!("entry {seq} {what}, although it was recorded so"))
+                } else {
+                    finding(seq, Kind::Edited, format!("entry {seq} was edited: it {what}"))
+                }
+            }
+            Suspect::Prev(named) => {
+                // What comes after confirms this entry: then the one before is not what was recorded.
+                let intact =
+                    following.map_or_else(|| self.signs([named, hash].into_iter()), |following| following.prev == hash);
+                let edited = if intact { seq.saturating_sub(1) } else { seq };
+                finding(edited, Kind::Edited, format!("entry {edited} was edited: entry {seq} does not follow from it"))
+            }
+            Suspect::Number => finding(seq, Kind::Edited, format!("entry {seq} was edited: its number is another")),
+            Suspect::Seq(found) if found < seq => {
+                finding(found, Kind::Reordered, format!("entry {found} stands again in the place of entry {seq}"))
+            }
+            Suspect::Seq(found) => {
+                let mut later = following.map(|following| following.seq) == Some(seq);
+                while let (false, Some(line)) = (later, rest.next().transpose()?) {
+                    later = Link::read(&line).is_some_and(|link| link.seq == seq);
+                }
+                if later {
+                    finding(seq, Kind::Reordered, format!("entry {seq} stands behind entry {found}"))
+                } else {
+                    finding(seq, Kind::Missing, format!("entry {seq} is missing: entry {found} stands in its place"))
+                }
+            }
+        }
+    }
+
+    /// Whether the checkpoint covers exactly the tree so far and then these leaves.
+    fn signs(&self, leaves: impl Iterator<Item = Digest>) -> bool {
+        let mut frontier = self.frontier.clone();
+        leaves.for_each(|leaf| frontier.push(leaf));
+        self.signed.size == Some(frontier.size()) && self.signed.wanted == frontier.root()
+    }
+
+    /// Compares a chain that holds with the checkpoints.
+    fn compare(&self, checkpoint: Option<Result<&Checkpoint, &NoteError>>, against: &Against<'_>) -> Option<Finding> {
+        let size = self.frontier.size();
+        let finding = |seq, kind, message| Some(Finding { seq, kind, message });
+        match checkpoint {
+            Some(Err(why)) => {
+                return finding(size, Kind::BadSignature, format!("the checkpoint does not count: {why}"));
+            }
+            Some(Ok(signed)) if size < signed.size => {
+                let last = signed.size - 1;
+                return finding(size, Kind::Truncated, format!("entries {size} to {last} are missing at the end"));
+            }
+            Some(Ok(signed)) if !self.signed.holds() => {
+                let last = signed.size.saturating_sub(1);
+                let message = format!("entry {last} was edited, or it and entries before it were rewritten together");
+                return finding(last, Kind::Edited, message);
+            }
+            Some(Ok(signed)) if size > signed.size && against.behind == Behind::Finding => {
+                let message = format!("the checkpoint does not cover entry {}", signed.size);
+                return finding(signed.size, Kind::Unsigned, message);
+            }
+            Some(Ok(_)) | None => {}
+        }
+        let trusted = against.trusted?;
+        let last = trusted.size.saturating_sub(1);
+        if let Some(Ok(signed)) = checkpoint.filter(|signed| signed.is_ok_and(|signed| signed.origin != trusted.origin))
+        {
+            let message = format!("this is the log {}, the trusted checkpoint is of {}", signed.origin, trusted.origin);
+            return finding(last, Kind::Forked, message);
+        }
+        if size < trusted.size {
+            let message =
+                format!("entries {size} to {last} are missing at the end, the trusted checkpoint covers them");
+            return finding(size, Kind::Truncated, message);
+        }
+        if self.trusted.holds() {
+            return None;
+        }
+        let message = format!("the first {} entries are not those of the trusted checkpoint", trusted.size);
+        finding(last, Kind::Forked, message)
+    }
+}
+
+impl Mark {
+    fn at(checkpoint: Option<&Checkpoint>) -> Self {
+        let wanted = checkpoint.map_or(NO_LEAF, |checkpoint| checkpoint.root);
+        Self { size: checkpoint.map(|checkpoint| checkpoint.size), wanted, found: None }
+    }
+
+    fn see(&mut self, frontier: &Frontier) {
+        if self.size == Some(frontier.size()) && self.found.is_none() {
+            self.found = Some(frontier.root());
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.found == Some(self.wanted)
+    }
+}
+
+/// The openings of an export, compared with the entries as they pass.
+struct Details<I> {
+    lines: I,
+    next: Option<Result<Opening, String>>,
+    begun: bool,
+    from: u64,
+    opened: u64,
+    finding: Option<Finding>,
+}
+
+impl<I: Iterator<Item = io::Result<Vec<u8>>>> Details<I> {
+    const fn new(lines: I) -> Self {
+        Self { lines, next: None, begun: false, from: 0, opened: 0, finding: None }
+    }
+
+    fn compare(&mut self, seq: u64, line: &[u8]) -> io::Result<()> {
+        self.begin()?;
+        while self.finding.is_none()
+            && let Some(Ok(opening)) = &self.next
+            && opening.seq <= seq
+        {
+            if opening.seq < seq.max(self.from) || !fits(opening, line) {
+                self.finding =
+                    Some(mismatch(opening.seq, "the opened detail is not the one that the entry commits to"));
+            } else {
+                self.opened += 1;
+            }
+            self.from = seq + 1;
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// What is left when all entries have passed belongs to no entry.
+    fn end(&mut self) -> io::Result<Option<Finding>> {
+        self.begin()?;
+        Ok(self.finding.take().or(match &self.next {
+            None => None,
+            Some(Ok(opening)) => Some(mismatch(opening.seq, "there is no entry for this opened detail")),
+            Some(Err(why)) => Some(mismatch(self.opened, &format!("an opened detail cannot be read: {why}"))),
+        }))
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if self.begun {
+            return Ok(());
+        }
+        self.begun = true;
+        self.advance()
+    }
+
+    fn advance(&mut self) -> io::Result<()> {
+        let line = self.lines.next().transpose()?;
+        self.next = line.map(|line| Opening::read(&line).map_err(|why: JsonError| why.to_string()));
+        Ok(())
+    }
+}
+
+fn mismatch(seq: u64, message: &str) -> Finding {
+    Finding { seq, kind: Kind::DetailMismatch, message: message.into() }
+}
+
+fn fits(opening: &Opening, line: &[u8]) -> bool {
+    let committed = Leaf::read(line).ok().and_then(|leaf| leaf.detail);
+    let Ok(detail) = json::object_to_line(&opening.detail) else { return false };
+    committed == Some(leaf::commit(&opening.salt, opening.seq, detail.as_bytes()))
+}
+
+const PROGRESS_EVERY: u64 = 4096;
+
+#[cfg(test)]
+mod tests;
