@@ -16,6 +16,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use super::queue::{Outcome, Queue};
 use super::{
@@ -73,7 +74,8 @@ impl SledStore {
 
     /// Opens the store in a folder.
     ///
-    /// Refuses a folder that is not there, is not a store, has lost its content, or is open in another process.
+    /// Refuses a folder that is not there, is not a store, or has lost its content; and one that is open in another
+    /// process, after waiting two seconds for that process to end.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         let handle = handle_before_sled(dir)?;
         Self::open_with(dir, Sync::Fdatasync(handle))
@@ -312,14 +314,22 @@ fn handle_before_sled(dir: &Path) -> Result<File, StoreError> {
     no_blobs(dir)?;
     let opened = OpenOptions::new().read(true).write(true).open(dir.join("db"));
     let db = opened.map_err(|error| failed("opening the store", &error))?;
-    match db.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: path() }),
-        Err(TryLockError::Error(error)) => return Err(failed("locking the store", &error)),
-    }
+    wait_for_lock(&db, dir)?;
     // Only a look: the lock that counts is the one that sled takes through its own handle.
     db.unlock().map_err(|error| failed("locking the store", &error))?;
     Ok(db)
+}
+
+/// Waits until nobody has the store open: sled's threads keep its lock for a moment after the last handle is dropped.
+fn wait_for_lock(db: &File, dir: &Path) -> Result<(), StoreError> {
+    for _ in 0..LOCK_TRIES {
+        match db.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(failed("locking the store", &error)),
+        }
+    }
+    Err(StoreError::InUse { path: dir.display().to_string() })
 }
 
 fn no_blobs(dir: &Path) -> Result<(), StoreError> {
@@ -443,3 +453,64 @@ const LEAF: u8 = b'L';
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// The process holds two to ten times as much in memory.
 const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Together two seconds.
+const LOCK_TRIES: u32 = 200;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn three_leaves(dir: &Path) -> SledStore {
+        let store = SledStore::create(dir).expect("a store");
+        let head_after = Head { size: 3, leaf: Digest::of(b"last") };
+        let append = vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()];
+        store.commit(WriteSet { append, head_after, ..WriteSet::at(Head::EMPTY) }).expect("committed");
+        store
+    }
+
+    #[test]
+    fn a_leaf_that_is_missing_is_damage() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("store");
+        let store = three_leaves(&path);
+        store.tree.remove(leaf_key(1)).expect("removed");
+        for (from, limit) in [(0, 10), (0, 2), (1, 1)] {
+            let outcome = store.read(from, limit);
+            assert!(matches!(outcome, Err(StoreError::Damaged { .. })), "{limit} from {from}: {outcome:?}");
+        }
+        assert_eq!(store.read(2, 1).expect("read"), [(2, b"c".to_vec())]);
+
+        store.tree.remove(leaf_key(2)).expect("removed");
+        store.tree.flush().expect("flushed");
+        assert!(matches!(store.read(2, 1), Err(StoreError::Damaged { .. })));
+        drop(store);
+        let outcome = SledStore::open(&path);
+        assert!(matches!(outcome, Err(StoreError::Damaged { .. })), "{outcome:?}");
+    }
+
+    #[test]
+    fn a_panic_while_committing_stops_the_store() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = three_leaves(&dir.path().join("store"));
+        let outcome: Result<(), _> = guarded("committing", || panic!("as sled does"));
+        let error = store.stop(outcome.expect_err("an error"));
+        assert!(matches!(error, StoreError::Failed { doing: "committing", .. }));
+        assert!(matches!(store.head(), Err(StoreError::Stopped(first)) if first.to_string() == error.to_string()));
+    }
+
+    #[test]
+    fn a_commit_that_cannot_be_synced_is_not_acknowledged_and_stops_the_store() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut store = three_leaves(&dir.path().join("store"));
+        // A pipe cannot be synced: what a device that fails says, as far as a process can arrange it.
+        let (_reader, pipe) = io::pipe().expect("a pipe");
+        store.sync = Sync::Fdatasync(File::from(std::os::fd::OwnedFd::from(pipe)));
+        let head = store.head().expect("a head");
+        let set = WriteSet { append: vec![b"d".to_vec()], head_after: Head { size: 4, ..head }, ..WriteSet::at(head) };
+        let outcome = store.commit(set);
+        assert!(matches!(outcome, Err(CommitError::Store(StoreError::Failed { doing: "syncing", .. }))), "{outcome:?}");
+        assert!(matches!(store.head(), Err(StoreError::Stopped(_))));
+        assert!(matches!(store.read(0, 4), Err(StoreError::Stopped(_))));
+    }
+}
