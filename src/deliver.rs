@@ -128,3 +128,6 @@ impl DeliverError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

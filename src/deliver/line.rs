@@ -103,15 +103,14 @@ impl Line {
     /// Who answers, and what time it is there.
     pub async fn ping(&mut self) -> Result<Pong, DeliverError> {
         let call = Call::new(Step::Ping, Method::GET, &Target::Ping);
-        let (_, pong) = self.ask(call, self.limits.idle()).await?;
-        Ok(pong)
+        self.ask(call, self.limits.idle()).await
     }
 
     /// The partner's receipt for the dispatch with this digest, not verified; `None` when it has none.
     pub async fn ask_receipt(&mut self, dispatch: &Digest) -> Result<Option<ReceiptAnswer>, DeliverError> {
         let call = Call::new(Step::Receipt, Method::GET, &Target::Receipt(*dispatch));
         match self.ask(call, self.limits.idle()).await {
-            Ok((_, receipt)) => Ok(Some(receipt)),
+            Ok(receipt) => Ok(Some(receipt)),
             Err(DeliverError::Refused { code: Code::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
         }
@@ -121,7 +120,7 @@ impl Line {
     pub(super) async fn offer_transfer(&mut self, offer: &Offer) -> Result<TransferState, DeliverError> {
         let call = Call::new(Step::Offer, Method::POST, &Target::Transfers).json(offer);
         let request = call.request.clone();
-        let (_, state): (_, TransferState) = self.ask(call, self.limits.idle()).await?;
+        let state: TransferState = self.ask(call, self.limits.idle()).await?;
         if state.bundle != offer.bundle || state.sealed_sha256 != offer.sealed_sha256 {
             self.sender = None;
             return Err(DeliverError::BadAnswer { step: Step::Offer, request, why: "it speaks of another transfer" });
@@ -178,28 +177,20 @@ impl Line {
         handover: &Handover,
     ) -> Result<ReceiptAnswer, DeliverError> {
         let call = Call::new(Step::Handover, Method::POST, &Target::Handover(offer.id())).json(handover);
-        let (_, receipt) = self.ask(call, self.limits.handover(offer.sealed_bytes)).await?;
-        Ok(receipt)
+        self.ask(call, self.limits.handover(offer.sealed_bytes)).await
     }
 
-    async fn ask<T: DeserializeOwned>(
-        &mut self,
-        call: Call,
-        patience: Duration,
-    ) -> Result<(StatusCode, T), DeliverError> {
+    async fn ask<T: DeserializeOwned>(&mut self, call: Call, patience: Duration) -> Result<T, DeliverError> {
         let (step, request) = (call.step, call.request.clone());
         let response = self.send(call, patience).await?;
         let (status, whole) = self.collect(step, &request, response).await?;
         if !status.is_success() {
             return Err(self.refused(step, request, status, &whole));
         }
-        match serde_json::from_slice(&whole) {
-            Ok(value) => Ok((status, value)),
-            Err(_) => {
-                self.sender = None;
-                Err(DeliverError::BadAnswer { step, request, why: "its body is not the JSON expected" })
-            }
-        }
+        serde_json::from_slice(&whole).map_err(|_| {
+            self.sender = None;
+            DeliverError::BadAnswer { step, request, why: "its body is not the JSON expected" }
+        })
     }
 
     async fn none_expected(

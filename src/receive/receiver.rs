@@ -155,7 +155,7 @@ impl Receiver {
         let mut stopped = reservation.stopped();
         let (pieces, inbox) = mpsc::channel(PIECES_AHEAD);
         let sha256 = head.sha256;
-        let writing = tokio::task::spawn_blocking(move || writer::write_segment(reservation, inbox, &sha256));
+        let writing = tokio::task::spawn_blocking(move || writer::write_segment(&reservation, inbox, &sha256));
         loop {
             let piece = tokio::select! {
                 piece = body.chunk() => piece?,

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -104,8 +105,15 @@ async fn respond(desk: &Desk, peer: Peer, request: Request<Incoming>) -> Respons
     let id = one(request.headers(), wire::REQUEST_ID).and_then(|text| text.parse().ok());
     let known = (peer.may_stay)() && desk.reception.knows(&peer.institution);
     let caller = Caller { institution: peer.institution, request: id.unwrap_or_else(RequestId::random) };
-    let method = request.method().clone();
-    let outcome = if known { answer(desk, &caller, request).await } else { Err(Code::Refused) };
+    let (parts, incoming) = request.into_parts();
+    let announced = announced_bytes(&parts.headers);
+    let mut body = Body::new(incoming, announced.ok().flatten().unwrap_or(0), &desk.limits);
+    let outcome = match announced {
+        _ if !known => Err(Code::Refused),
+        Err(code) => Err(code),
+        Ok(announced) => answer(desk, &caller, &parts, announced, &mut body).await,
+    };
+    let method = &parts.method;
     let mut response = match outcome {
         Ok(response) => {
             tracing::debug!(partner = %caller.institution, request = %caller.request, %method, "request answered");
@@ -113,6 +121,10 @@ async fn respond(desk: &Desk, peer: Peer, request: Request<Incoming>) -> Respons
         }
         Err(code) => {
             tracing::info!(partner = %caller.institution, request = %caller.request, %method, %code, "request refused");
+            if code != Code::Slow && !parts.headers.contains_key(header::EXPECT) {
+                // Closing while bytes still come in resets the line, and the sender would never hear why.
+                body.drain(DRAIN).await;
+            }
             refusal(&caller, code)
         }
     };
@@ -122,25 +134,30 @@ async fn respond(desk: &Desk, peer: Peer, request: Request<Incoming>) -> Respons
     response
 }
 
-async fn answer(desk: &Desk, caller: &Caller, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Code> {
-    if request.uri().query().is_some() || request.uri().authority().is_some() {
+async fn answer(
+    desk: &Desk,
+    caller: &Caller,
+    parts: &Parts,
+    announced: Option<u64>,
+    body: &mut Body,
+) -> Result<Response<Full<Bytes>>, Code> {
+    if parts.uri.query().is_some() || parts.uri.authority().is_some() {
         return Err(Code::BadRequest);
     }
-    let target = Target::parse(request.uri().path()).ok_or(Code::NotFound)?;
-    let (parts, incoming) = request.into_parts();
-    let announced = announced_bytes(&parts.headers)?;
+    let target = Target::parse(parts.uri.path()).ok_or(Code::NotFound)?;
     match (&parts.method, target) {
         (&Method::POST, Target::Transfers) => {
-            let offer = read_json(desk, incoming, announced).await?;
+            let offer = read_json(desk, announced, body).await?;
             let state = desk.reception.offer(caller, offer).await?;
             let status = if state.have.is_empty() { StatusCode::CREATED } else { StatusCode::OK };
             Ok(json(status, &state))
         }
         (&Method::PATCH, Target::Transfer(transfer)) => {
-            segment(desk, caller, &transfer, &parts.headers, incoming, announced).await
+            let head = segment_head(&parts.headers, announced)?;
+            segment(desk, caller, &transfer, head, body).await
         }
         (&Method::POST, Target::Handover(transfer)) => {
-            let handover = read_json(desk, incoming, announced).await?;
+            let handover = read_json(desk, announced, body).await?;
             let (reception, caller) = (Arc::clone(&desk.reception), caller.clone());
             // In a task of its own: a sender that hangs up must not leave a bundle stored but not recorded.
             let task = tokio::spawn(async move { reception.hand_over(&caller, &transfer, handover).await });
@@ -167,22 +184,14 @@ async fn segment(
     desk: &Desk,
     caller: &Caller,
     transfer: &TransferId,
-    headers: &HeaderMap,
-    incoming: Incoming,
-    announced: Option<u64>,
+    head: SegmentHead,
+    body: &mut Body,
 ) -> Result<Response<Full<Bytes>>, Code> {
-    let head = segment_head(headers, announced)?;
     if head.bytes > desk.limits.segment_bytes_max {
         return Err(Code::Limit);
     }
-    let Some(_share) = desk.segments.take(&caller.institution) else { return Err(Code::Busy) };
-    let mut body = Body::new(incoming, head.bytes, &desk.limits);
-    let outcome = desk.reception.segment(caller, transfer, head, &mut body).await;
-    if outcome.is_err() && !headers.contains_key(header::EXPECT) {
-        // Closing while bytes still come in resets the line, and the sender would never hear why.
-        body.drain(DRAIN).await;
-    }
-    Ok(progress(StatusCode::NO_CONTENT, outcome?))
+    let _share = desk.segments.take(&caller.institution).ok_or(Code::Busy)?;
+    Ok(progress(StatusCode::NO_CONTENT, desk.reception.segment(caller, transfer, head, body).await?))
 }
 
 fn segment_head(headers: &HeaderMap, announced: Option<u64>) -> Result<SegmentHead, Code> {
@@ -211,12 +220,11 @@ fn none_announced(announced: Option<u64>) -> Result<(), Code> {
     if announced.unwrap_or(0) == 0 { Ok(()) } else { Err(Code::BadRequest) }
 }
 
-async fn read_json<T: DeserializeOwned>(desk: &Desk, incoming: Incoming, announced: Option<u64>) -> Result<T, Code> {
-    let bytes = announced.ok_or(Code::BadRequest)?;
-    if bytes > desk.limits.json_bytes_max as u64 {
+async fn read_json<T: DeserializeOwned>(desk: &Desk, announced: Option<u64>, body: &mut Body) -> Result<T, Code> {
+    if announced.ok_or(Code::BadRequest)? > desk.limits.json_bytes_max as u64 {
         return Err(Code::Limit);
     }
-    let whole = Body::new(incoming, bytes, &desk.limits).whole().await.map_err(|error| error.code())?;
+    let whole = body.whole().await.map_err(|error| error.code())?;
     serde_json::from_slice(&whole).map_err(|_| Code::BadRequest)
 }
 
@@ -258,5 +266,5 @@ fn refusal(caller: &Caller, code: Code) -> Response<Full<Bytes>> {
 /// How much of a request is read ahead, in bytes: large enough that a body does not come in crumbs.
 const READ_BYTES: usize = 128 << 10;
 
-/// How long the rest of a refused segment is read past.
+/// How long the rest of a refused body is read past.
 const DRAIN: Duration = Duration::from_secs(5);

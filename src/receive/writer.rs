@@ -18,7 +18,7 @@ use crate::id::Digest;
 /// Writes what comes through `inbox` to the reserved range: pieces, then `None` at its end. An inbox that closes without
 /// an end is a line that broke.
 pub(super) fn write_segment(
-    reservation: Reservation,
+    reservation: &Reservation,
     mut inbox: mpsc::Receiver<Option<Bytes>>,
     sha256: &Digest,
 ) -> Result<(), ReceiveError> {
@@ -30,11 +30,11 @@ pub(super) fn write_segment(
         hash.update(&piece);
         gathered.extend_from_slice(&piece);
         if gathered.len() >= GATHERED_BYTES {
-            at = write_missing(&reservation, at, &gathered)?;
+            at = write_missing(reservation, at, &gathered)?;
             gathered.clear();
         }
     }
-    at = write_missing(&reservation, at, &gathered)?;
+    at = write_missing(reservation, at, &gathered)?;
     if at != range.end || Digest::from_bytes(hash.finalize().into()) != *sha256 {
         return Err(ReceiveError::Segment);
     }

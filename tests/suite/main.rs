@@ -1,10 +1,14 @@
 //! The integration tests: one question per file, one binary, so that they link once.
 
 mod asking;
+mod bundle_bag;
 mod consent_sentences;
+mod exchange_line;
+mod exchange_refusals;
+mod exchange_rig;
+mod exchange_transfer;
 mod identity_compare;
 mod interop_trust;
-mod bundle_bag;
 mod needs;
 mod partner_samples;
 mod sample_case;
