@@ -1,0 +1,166 @@
+//! `medseal consent`: what the patients allow, recorded, shown in plain words, withdrawn.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::answer::{items, list as listed, moment, text};
+use super::failure::{Failure, Outcome, Status};
+use super::words::Words;
+use crate::id::{ConsentId, PatientIdentifier};
+use crate::reason::Reason;
+
+/// What the patients allow.
+#[derive(Debug, Subcommand)]
+pub(super) enum Consent {
+    Add(Add),
+    List(List),
+    Show(Show),
+    Withdraw(Withdraw),
+}
+
+/// Records a patient's consent and says what it permits.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal consent add consent.json\n\
+    The file is a FHIR Consent resource (R4 or R5) as JSON; docs/CONSENT.md names the parts that are understood.\n\
+    A consent that is not understood is kept on file, and permits nothing.")]
+pub(super) struct Add {
+    /// The FHIR Consent as JSON; `-` reads standard input.
+    file: PathBuf,
+}
+
+/// Lists the consents on file.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal consent list --patient @patient.txt")]
+pub(super) struct List {
+    /// Only this patient's, as SYSTEM|VALUE; `-` or `@FILE` keeps it out of the process list.
+    #[arg(long, value_name = "SYSTEM|VALUE")]
+    patient: Option<Words>,
+}
+
+/// Shows one consent.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal consent show consent-0123456789abcdef")]
+pub(super) struct Show {
+    /// The consent.
+    id: ConsentId,
+}
+
+/// Withdraws a consent: nothing leaves on it any more, and what waits is cancelled.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal consent withdraw consent-0123456789abcdef --reason 'the patient called'")]
+pub(super) struct Withdraw {
+    /// The consent.
+    id: ConsentId,
+    /// Why, in a few words; `-` or `@FILE` keeps it out of the process list.
+    #[arg(long, value_name = "TEXT")]
+    reason: Words,
+}
+
+impl Consent {
+    pub(super) fn run(self, context: &Context) -> Outcome {
+        match self {
+            Self::Add(verb) => verb.run(context),
+            Self::List(verb) => verb.run(context),
+            Self::Show(verb) => show(context, &context.api()?.get(&format!("/v1/consents/{}", verb.id))?),
+            Self::Withdraw(verb) => verb.run(context),
+        }
+    }
+}
+
+impl Add {
+    fn run(self, context: &Context) -> Outcome {
+        let name = self.file.display().to_string();
+        let resource = if name == "-" {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).context("standard input")?;
+            bytes
+        } else {
+            std::fs::read(&self.file).with_context(|| name.clone())?
+        };
+        // Found here, the place in the file can be named.
+        serde_json::from_slice::<serde::de::IgnoredAny>(&resource).map_err(|error| {
+            Failure::bad_input(Reason::BadInput, format!("{name} is not JSON: {error}"))
+                .hint("a consent is a FHIR Consent resource as JSON; docs/CONSENT.md has an example")
+        })?;
+        show(context, &context.api()?.post_bytes("/v1/consents", resource)?)
+    }
+}
+
+impl List {
+    fn run(self, context: &Context) -> Outcome {
+        let request = match &self.patient {
+            Some(patient) => json!({ "patient": identifier(&patient.read()?)?.to_string() }),
+            None => json!({}),
+        };
+        let answer = context.api()?.post("/v1/consents/search", &request)?;
+        if context.out.is_json() {
+            context.out.object(&answer)?;
+            return Ok(Status::Done);
+        }
+        for (at, consent) in items(&answer).iter().enumerate() {
+            if at > 0 {
+                context.out.line("")?;
+            }
+            facts(context, consent)?;
+        }
+        Ok(Status::Done)
+    }
+}
+
+impl Withdraw {
+    fn run(self, context: &Context) -> Outcome {
+        let request = json!({ "reason": self.reason.read()? });
+        let answer = context.api()?.post(&format!("/v1/consents/{}/withdraw", self.id), &request)?;
+        if context.out.is_json() {
+            context.out.object(&answer)?;
+            return Ok(Status::Done);
+        }
+        context.out.line(format!("{} is withdrawn", self.id))?;
+        for bundle in listed(&answer, "cancelled") {
+            context.out.line(format!("cancelled: {}", bundle.as_str().unwrap_or_default()))?;
+        }
+        for bundle in listed(&answer, "delivered") {
+            let bundle = bundle.as_str().unwrap_or_default();
+            context.out.line(format!("delivered before, and so with the partner: {bundle}"))?;
+        }
+        Ok(Status::Done)
+    }
+}
+
+/// Reads `SYSTEM|VALUE`; the failure does not repeat the value.
+pub(super) fn identifier(text: &str) -> Result<PatientIdentifier, Failure> {
+    text.trim().parse().map_err(|error| {
+        Failure::bad_input(Reason::BadInput, format!("{error}"))
+            .hint("write it as SYSTEM|VALUE, such as 'https://hospital.example/mrn|4711'")
+    })
+}
+
+fn show(context: &Context, consent: &Value) -> Outcome {
+    if context.out.is_json() {
+        context.out.object(consent)?;
+    } else {
+        facts(context, consent)?;
+    }
+    if consent.get("understood") == Some(&Value::Bool(false)) {
+        context
+            .out
+            .say("warning: this consent is on file, but has a part that medseal does not evaluate; it permits nothing");
+    }
+    Ok(Status::Done)
+}
+
+fn facts(context: &Context, consent: &Value) -> Result<(), Failure> {
+    let understood = if consent.get("understood") == Some(&Value::Bool(true)) { "yes" } else { "no" };
+    context.out.facts(&[
+        ("consent", text(consent, "consent")),
+        ("version", text(consent, "version")),
+        ("understood", understood.to_owned()),
+        ("permits", text(consent, "permits")),
+        ("recorded", moment(consent, "added")),
+        ("withdrawn", moment(consent, "withdrawn")),
+    ])
+}

@@ -1,0 +1,146 @@
+//! `medseal policy`: check a policy set, run its cases, ask why.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::answer::{list, text};
+use super::failure::{Failure, Outcome, Status};
+use crate::id::BundleId;
+use crate::policy::{self, PolicyError};
+use crate::reason::Reason;
+
+/// What the institution allows beyond the patient's consent.
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    Check(Check),
+    Test(Test),
+    Explain(Explain),
+}
+
+/// Reads a policy set strictly and says what it holds.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal policy check /var/lib/medseal/policies")]
+pub(super) struct Check {
+    /// The folder of the set.
+    dir: PathBuf,
+}
+
+/// Runs the cases of a policy set: request and expected verdict.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal policy test /var/lib/medseal/policies\n\
+    Exit status 1 when a case comes out otherwise than it expects.")]
+pub(super) struct Test {
+    /// The folder of the set; its cases stand in `cases`.
+    dir: PathBuf,
+}
+
+/// Decides on a bundle as everything stands now, and says why. Nothing is sent.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal policy explain bundle-0123456789abcdef")]
+pub(super) struct Explain {
+    /// The bundle.
+    bundle: BundleId,
+}
+
+impl Policy {
+    pub(super) fn run(self, context: &Context) -> Outcome {
+        match self {
+            Self::Check(verb) => verb.run(context),
+            Self::Test(verb) => verb.run(context),
+            Self::Explain(verb) => verb.run(context),
+        }
+    }
+}
+
+impl Check {
+    fn run(self, context: &Context) -> Outcome {
+        let set = load(&self.dir)?;
+        let rules: Vec<&policy::Rule> = set.rules().collect();
+        if context.out.is_json() {
+            let rules: Vec<Value> =
+                rules.iter().map(|rule| json!({ "id": rule.id, "says": rule.says, "reason": rule.reason })).collect();
+            context.out.object(&json!({ "ok": true, "digest": set.digest(), "rules": rules }))?;
+            return Ok(Status::Done);
+        }
+        let rows: Vec<Vec<String>> = rules
+            .iter()
+            .map(|rule| {
+                let verdict = rule.reason.map_or("permits".to_owned(), |reason| reason.code().to_owned());
+                vec![rule.id.clone(), verdict, rule.says.clone()]
+            })
+            .collect();
+        context.out.table(&["RULE", "VERDICT", "SAYS"], &rows)?;
+        context.out.say(format!("the set is valid: {} rules, digest {}", rules.len(), set.digest()));
+        Ok(Status::Done)
+    }
+}
+
+impl Test {
+    fn run(self, context: &Context) -> Outcome {
+        let set = load(&self.dir)?;
+        let outcomes = set.run_cases(&self.dir).map_err(|error| {
+            Failure::bad_input(Reason::PolicyError, format!("{:#}", anyhow::Error::new(error)))
+                .hint("the cases stand in the folder `cases` of the set; docs/POLICY.md shows one")
+        })?;
+        let unmet: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_met()).collect();
+        if context.out.is_json() {
+            let unmet: Vec<Value> = unmet
+                .iter()
+                .map(|case| json!({ "title": case.title, "expected": case.expected, "found": case.found }))
+                .collect();
+            context.out.object(&json!({ "ok": unmet.is_empty(), "cases": outcomes.len(), "unmet": unmet }))?;
+        } else {
+            for case in &outcomes {
+                let mark = if case.is_met() { "as expected" } else { "OTHERWISE  " };
+                context.out.line(format!("{mark}  {}", case.title))?;
+                if !case.is_met() {
+                    let found = format!("expected {}, found {}", case.expected.join(" "), case.found.join(" "));
+                    context.out.line(format!("             {found}; rules: {}", case.rules.join(", ")))?;
+                }
+            }
+            context.out.say(format!("{} cases, {} otherwise than expected", outcomes.len(), unmet.len()));
+        }
+        Ok(if unmet.is_empty() { Status::Done } else { Status::Refused })
+    }
+}
+
+impl Explain {
+    fn run(self, context: &Context) -> Outcome {
+        let answer = context.api()?.get(&format!("/v1/bundles/{}/explain", self.bundle))?;
+        if context.out.is_json() {
+            context.out.object(&answer)?;
+            return Ok(Status::Done);
+        }
+        let lines = |name| {
+            let texts = list(&answer, name).iter().filter_map(Value::as_str);
+            texts.collect::<Vec<_>>().join("\n")
+        };
+        context.out.facts(&[
+            ("bundle", text(&answer, "bundle")),
+            ("decision", text(&answer, "decision")),
+            ("reason", text(&answer, "reason")),
+            ("consent", text(&answer, "consent")),
+            ("policies", lines("policies")),
+            ("because", lines("says")),
+        ])?;
+        Ok(Status::Done)
+    }
+}
+
+fn load(dir: &std::path::Path) -> Result<policy::Policy, Failure> {
+    if !dir.is_dir() {
+        return Err(Failure::bad_input(Reason::BadInput, format!("{} is no folder", dir.display()))
+            .hint("name the folder of the policy set, such as HOME/policies"));
+    }
+    policy::Policy::load(dir).map_err(|error: PolicyError| {
+        // A set that is not valid was read and judged: the answer is no, not that it could not be read.
+        let read = matches!(error, PolicyError::Read { .. });
+        let text = format!("{:#}", anyhow::Error::new(error));
+        let hint = "docs/POLICY.md says what a rule may use";
+        if read { Failure::bad_input(Reason::PolicyError, text) } else { Failure::refused(Reason::PolicyError, text) }
+            .hint(hint)
+    })
+}

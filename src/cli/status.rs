@@ -1,0 +1,87 @@
+//! `medseal status` and `medseal queue`: where bundles stand, every attempt with its reason, and what waits for what.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Context;
+use super::answer::{items, list, moment, text};
+use super::failure::{Outcome, Status as End};
+use crate::id::BundleId;
+
+/// Shows where a bundle stands, with every attempt; without one, lists them all.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal status bundle-0123456789abcdef")]
+pub(super) struct Status {
+    /// The bundle.
+    bundle: Option<BundleId>,
+}
+
+/// Lists what waits or is on its way, why, and until when.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal queue")]
+pub(super) struct Queue {}
+
+impl Status {
+    pub(super) fn run(self, context: &Context) -> Outcome {
+        let api = context.api()?;
+        match self.bundle {
+            Some(bundle) => show(context, &api.get(&format!("/v1/bundles/{bundle}"))?),
+            None => table(context, &api.get("/v1/bundles")?),
+        }
+    }
+}
+
+impl Queue {
+    #[allow(clippy::unused_self, reason = "every verb has this shape")]
+    pub(super) fn run(self, context: &Context) -> Outcome {
+        table(context, &context.api()?.get("/v1/queue")?)
+    }
+}
+
+fn table(context: &Context, answer: &Value) -> Outcome {
+    if context.out.is_json() {
+        context.out.object(answer)?;
+        return Ok(End::Done);
+    }
+    let rows: Vec<Vec<String>> = items(answer)
+        .iter()
+        .map(|bundle| {
+            let field = |name| text(bundle, name);
+            let next = moment(bundle, "next_attempt");
+            let tries = list(bundle, "attempts").len().to_string();
+            vec![field("bundle"), field("case"), field("partner"), field("state"), field("reason"), tries, next]
+        })
+        .collect();
+    context.out.table(&["BUNDLE", "CASE", "PARTNER", "STATE", "REASON", "TRIES", "NEXT"], &rows)?;
+    Ok(End::Done)
+}
+
+fn show(context: &Context, bundle: &Value) -> Outcome {
+    if context.out.is_json() {
+        context.out.object(bundle)?;
+        return Ok(End::Done);
+    }
+    let attempts: Vec<String> = list(bundle, "attempts")
+        .iter()
+        .map(|attempt| {
+            let parts =
+                [moment(attempt, "at"), text(attempt, "decision"), text(attempt, "reason"), text(attempt, "outcome")];
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+        })
+        .collect();
+    context.out.facts(&[
+        ("bundle", text(bundle, "bundle")),
+        ("case", text(bundle, "case")),
+        ("partner", text(bundle, "partner")),
+        ("kind", text(bundle, "kind")),
+        ("state", text(bundle, "state")),
+        ("reason", [text(bundle, "reason"), text(bundle, "says")].join(" ").trim().to_owned()),
+        ("remedy", text(bundle, "remedy")),
+        ("next", moment(bundle, "next_attempt")),
+        ("documents", text(bundle, "documents")),
+        ("bytes", text(bundle, "sealed_bytes")),
+        ("made", moment(bundle, "created")),
+        ("attempts", attempts.join("\n")),
+    ])?;
+    Ok(End::Done)
+}
