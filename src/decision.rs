@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use jiff::ToSpan as _;
 use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 
 use crate::bundle::document::{ConfidentialityCode, Document};
 use crate::clock::Timestamp;
@@ -50,12 +51,23 @@ impl Gates {
 }
 
 /// What is to be sent.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A patient's records, to an expert.
     Records,
     /// The expert's opinion, back.
     Opinion,
+}
+
+impl Kind {
+    /// The word as it stands in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Opinion => "opinion",
+        }
+    }
 }
 
 /// What authorises it.
