@@ -9,6 +9,7 @@ use dicom_dictionary_std::tags;
 use jiff::civil::date;
 use medseal::bundle::identity::{self, Likeness, PatientOfCase};
 use medseal::bundle::survey::{Checked, Survey, SurveyLimits, Surveyed};
+use medseal::consent::Consent;
 use medseal::sample_case::{self, SampleCase};
 
 fn written() -> (tempfile::TempDir, SampleCase) {
@@ -146,6 +147,9 @@ fn the_consent_names_patient_recipient_purpose_and_period() {
         date(2026, 11, 1),
         date(2027, 11, 1),
     );
+    let read = Consent::parse(text.as_bytes()).unwrap();
+    assert_eq!(read.patient(), &sample_case::patient());
+    assert_eq!(read.recipients().into_iter().map(ToString::to_string).collect::<Vec<_>>(), ["nordhafen"]);
     let consent: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(consent["patient"]["identifier"]["value"], "SK-204188");
     let provision = &consent["provision"];
