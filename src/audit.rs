@@ -8,3 +8,4 @@ pub mod note;
 pub mod reader;
 pub mod log;
 pub mod verify;
+pub mod export;

@@ -186,6 +186,13 @@ impl Checkpoint {
         Self::parse(Signed::parse(note)?.body)
     }
 
+    /// The 64 bytes by which a key signed a note; the note must be one that [`Checkpoint::open`] accepts by this key.
+    pub fn signature(note: &[u8], key: &LogKey) -> Result<Vec<u8>, NoteError> {
+        let signed = Signed::parse(note)?;
+        let line = signed.signatures.into_iter().find(|(name, id, _)| key.name.as_str() == *name && key.id() == *id);
+        line.map(|(_, _, signature)| signature).ok_or(NoteError::Unsigned)
+    }
+
     /// The signed text: three lines.
     pub fn body(&self) -> String {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root.as_bytes()))

@@ -201,7 +201,7 @@ impl fmt::Debug for Opening {
 }
 
 /// A detail is sealed within one value of the store; its file form adds the salt and the number.
-const OPENING_BYTES_MAX: usize = VALUE_BYTES_MAX + 256;
+pub const OPENING_BYTES_MAX: usize = VALUE_BYTES_MAX + 256;
 
 /// Leaves read at once.
 const PAGE: usize = 1024;

@@ -9,6 +9,8 @@ mod exchange_rig;
 mod exchange_transfer;
 mod identity_compare;
 mod interop_trust;
+mod log_export;
+mod log_home;
 mod needs;
 mod partner_samples;
 mod sample_case;

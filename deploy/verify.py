@@ -1,0 +1,537 @@
+#!/usr/bin/env python3
+"""Verifies an export of a medseal log with nothing but Python's own library and the openssl program.
+
+    python3 verify.py [FOLDER] [--key KEY] [--trusted-checkpoint FILE] [--json]
+
+KEY is the log's key (NAME+KEYID+BASE64) or a file that holds it. Take it from somewhere else than the export, such as
+the institution's card: without --key the export vouches for itself. FILE is a checkpoint that you kept from earlier: it
+shows what even the holder of the log's key could not hide.
+
+Exit code: 0 all is well; 1 something is wrong, and the first bad entry is named; 2 the check could not be made.
+"""
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unicodedata
+
+LEAF_BYTES_MAX = 16 * 1024
+OPENING_BYTES_MAX = 64 * 1024 + 256
+NOTE_BYTES_MAX = 64 * 1024
+INTEGER_MAX = 2**53 - 1
+LINK = re.compile(rb'\{"_prev":"([0-9a-f]{64})","_seq":(0|[1-9][0-9]{0,15}),'
+                  rb'"_t":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)"[,}]')
+ENTRIES = re.compile(r'entries-([0-9]{12})-([0-9]{12})\.jsonl')
+SPKI_ED25519 = bytes.fromhex('302a300506032b6570032100')
+
+
+class Finding(Exception):
+    """Something that is wrong: the first entry concerned, what kind of wrong, and a sentence."""
+
+    def __init__(self, seq, kind, message):
+        super().__init__(message)
+        self.seq, self.kind, self.message = seq, kind, message
+
+
+class Refused(Exception):
+    """A note or a key that does not count."""
+
+
+def sha256(data):
+    return hashlib.sha256(data).digest()
+
+
+def unbase64(text):
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:
+        raise ValueError('not in the one form')
+    return data
+
+
+# -- strict JSON: one form for each value
+
+def read_strict(line):
+    """Reads one strict line; raises ValueError for every other form of the same value."""
+    text = line.decode('utf-8')
+
+    def refuse(_):
+        raise ValueError('not an integer')
+
+    def fields(pairs):
+        if len({key for key, _ in pairs}) != len(pairs):
+            raise ValueError('a key stands twice')
+        return dict(pairs)
+
+    try:
+        value = json.loads(text, object_pairs_hook=fields, parse_float=refuse, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError('nested too deeply') from error
+    check_value(value, 0)
+    if json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False) != text:
+        raise ValueError('not in the one form')
+    return value
+
+
+def check_value(value, depth):
+    if isinstance(value, (dict, list)):
+        depth += 1
+        if depth > 8:
+            raise ValueError('nested too deeply')
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if not re.fullmatch('[a-z_][a-z0-9_]*' if depth == 1 else '[a-z0-9_]+', key, re.ASCII):
+                raise ValueError('a key is not plain')
+            check_value(inner, depth)
+    elif isinstance(value, list):
+        for inner in value:
+            check_value(inner, depth)
+    elif isinstance(value, str):
+        if unicodedata.normalize('NFC', value) != value:
+            raise ValueError('a text is not in NFC')
+    elif value is None or (not isinstance(value, bool) and abs(value) > INTEGER_MAX):
+        raise ValueError('a value is null or too large')
+
+
+# -- keys and checkpoints: C2SP signed-note and tlog-checkpoint
+
+class Key:
+    def __init__(self, text):
+        try:
+            self.name, key_id, key = text.split('+', 2)
+            raw = unbase64(key)
+        except ValueError as error:
+            raise Refused('not a log key of the form NAME+KEYID+BASE64') from error
+        self.id = sha256(self.name.encode() + b'\n' + raw)[:4]
+        if not is_name(self.name) or len(raw) != 33 or raw[0] != 1 or self.id.hex() != key_id:
+            raise Refused('not a log key of the form NAME+KEYID+BASE64 with Ed25519')
+        self.text, self.public = text, raw[1:]
+
+    def pem(self):
+        der = base64.b64encode(SPKI_ED25519 + self.public).decode()
+        return '-----BEGIN PUBLIC KEY-----\n%s\n-----END PUBLIC KEY-----\n' % der
+
+    def verifies(self, body, signature):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in (('key', self.pem().encode()), ('body', body), ('signature', signature)):
+                with open(os.path.join(folder, name), 'wb') as file:
+                    file.write(data)
+            command = ['openssl', 'pkeyutl', '-verify', '-rawin', '-pubin', '-inkey', 'key', '-in', 'body',
+                       '-sigfile', 'signature']
+            return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
+
+
+class Checkpoint:
+    def __init__(self, origin, size, root):
+        self.origin, self.size, self.root = origin, size, root
+
+
+def is_name(name):
+    fits = 1 <= len(name.encode()) <= 255
+    return fits and not any(c == '+' or c.isspace() or unicodedata.category(c) == 'Cc' for c in name)
+
+
+def open_note(note, keys):
+    """The checkpoint of a note and the signature that counted; raises Refused if no key of ours signed it."""
+    body, lines = split_note(note)
+    checkpoint = read_checkpoint(body)
+    counted = None
+    for name, key_id, signature in lines:
+        for key in keys:
+            if (key.name, key.id) != (name, key_id):
+                continue
+            if len(signature) != 64 or not key.verifies(body, signature):
+                raise Refused('the signature of %s does not verify' % name)
+            if key.name == checkpoint.origin and counted is None:
+                counted = (key, signature)
+    if counted is None:
+        raise Refused('no signature of a known key')
+    return checkpoint, body, counted
+
+
+def split_note(note):
+    try:
+        text = note.decode('utf-8')
+    except ValueError as error:
+        raise Refused('not a signed checkpoint') from error
+    split = text.rfind('\n\n')
+    if len(note) > NOTE_BYTES_MAX or split < 0 or not text.endswith('\n') or split + 2 >= len(text):
+        raise Refused('not a signed checkpoint')
+    if any(c < ' ' and c != '\n' for c in text):
+        raise Refused('not a signed checkpoint: it has a control character')
+    lines = []
+    for line in text[split + 2:-1].split('\n'):
+        try:
+            dash, name, signature = line.split(' ', 2)
+            signature = unbase64(signature)
+        except ValueError as error:
+            raise Refused('not a signed checkpoint: a signature line is malformed') from error
+        if dash != '\u2014' or not is_name(name) or len(signature) < 5:
+            raise Refused('not a signed checkpoint: a signature line is malformed')
+        lines.append((name, signature[:4], signature[4:]))
+    if len(lines) > 64:
+        raise Refused('not a signed checkpoint: too many signatures')
+    return text[:split + 1].encode(), lines
+
+
+def read_checkpoint(body):
+    parts = body.decode().split('\n')
+    try:
+        origin, size, root, end = parts
+        root = unbase64(root)
+    except ValueError as error:
+        raise Refused('not a signed checkpoint: it is not in the one form') from error
+    decimal = re.fullmatch('0|[1-9][0-9]{0,19}', size, re.ASCII)
+    if end or not is_name(origin) or not decimal or int(size) >= 2**64 or len(root) != 32:
+        raise Refused('not a signed checkpoint: it is not in the one form')
+    return Checkpoint(origin, int(size), root)
+
+
+# -- the tree: RFC 6962
+
+class Tree:
+    def __init__(self, size=0, peaks=()):
+        self.size, self.peaks = size, list(peaks)
+
+    def push(self, leaf):
+        self.size += 1
+        size = self.size
+        while size % 2 == 0:
+            leaf = sha256(b'\x01' + self.peaks.pop() + leaf)
+            size //= 2
+        self.peaks.append(leaf)
+
+    def root(self):
+        if not self.peaks:
+            return sha256(b'')
+        root = self.peaks[-1]
+        for left in reversed(self.peaks[:-1]):
+            root = sha256(b'\x01' + left + root)
+        return root
+
+
+class Mark:
+    """A size at which the root is wanted."""
+
+    def __init__(self, checkpoint):
+        self.size = checkpoint.size if checkpoint else None
+        self.wanted = checkpoint.root if checkpoint else None
+        self.found = None
+
+    def see(self, tree):
+        if self.size == tree.size and self.found is None:
+            self.found = tree.root()
+
+    def holds(self):
+        return self.found == self.wanted
+
+
+# -- the chain
+
+class Walk:
+    """The chain so far. The newest leaf joins the tree one step later: the next line shows whether it was edited."""
+
+    def __init__(self, signed, trusted):
+        self.seq, self.tree, self.newest = 0, Tree(), None
+        self.signed, self.trusted = Mark(signed), Mark(trusted)
+
+    def step(self, line, rest):
+        seq = self.seq
+        link = read_link(line)
+        if link is None or len(line) > LEAF_BYTES_MAX:
+            raise Finding(seq, 'edited', 'entry %d was edited: its line is not an entry' % seq)
+        prev, earlier = (self.newest[0], self.newest[1]) if self.newest else (bytes(32), b'')
+        if link[0] != prev and link[1] == seq:
+            intact = self.is_intact(line, rest, [link[0]])
+            edited = max(seq - 1, 0) if intact else seq
+            raise Finding(edited, 'edited', 'entry %d was edited: entry %d does not follow from it' % (edited, seq))
+        if link[1] != seq and link[0] == prev:
+            raise Finding(seq, 'edited', 'entry %d was edited: its number is another' % seq)
+        if link[1] != seq:
+            raise self.misplaced(link[1], rest)
+        form = None
+        if link[2] < earlier:
+            form = 'is older than the one before it'
+        else:
+            try:
+                read_strict(line)
+            except ValueError:
+                form = 'is not in the log\'s strict form'
+        if form:
+            if self.is_intact(line, rest, [self.newest[0]] if self.newest else []):
+                raise Finding(seq, 'malformed', 'entry %d %s, although it was recorded so' % (seq, form))
+            raise Finding(seq, 'edited', 'entry %d was edited: it %s' % (seq, form))
+        self.push_newest()
+        self.newest = (sha256(b'\x00' + line), link[2])
+        self.seq += 1
+
+    def is_intact(self, line, rest, before):
+        """Whether what follows a line confirms it: the next entry, or for the last entry the signed root."""
+        leaf = sha256(b'\x00' + line)
+        following = read_link(next(rest, b''))
+        if following:
+            return following[0] == leaf
+        tree = Tree(self.tree.size, self.tree.peaks)
+        for other in before + [leaf]:
+            tree.push(other)
+        return self.signed.size == tree.size and self.signed.wanted == tree.root()
+
+    def misplaced(self, found, rest):
+        seq = self.seq
+        if found < seq:
+            return Finding(found, 'reordered', 'entry %d stands again in the place of entry %d' % (found, seq))
+        if any(link and link[1] == seq for link in map(read_link, rest)):
+            return Finding(seq, 'reordered', 'entry %d stands behind entry %d' % (seq, found))
+        return Finding(seq, 'missing', 'entry %d is missing: entry %d stands in its place' % (seq, found))
+
+    def push_newest(self):
+        for see in (self.signed.see, self.trusted.see):
+            see(self.tree)
+        if self.newest:
+            self.tree.push(self.newest[0])
+        for see in (self.signed.see, self.trusted.see):
+            see(self.tree)
+
+    def finish(self):
+        self.push_newest()
+        self.newest = None
+
+
+def read_link(line):
+    match = LINK.match(line)
+    if not match or int(match[2]) >= 10**16:
+        return None
+    return bytes.fromhex(match[1].decode()), int(match[2]), match[3]
+
+
+def compare(walk, signed, refusal, trusted):
+    size = walk.tree.size
+    if refusal:
+        raise Finding(size, 'bad-signature', 'the checkpoint does not count: %s' % refusal)
+    last = signed.size - 1
+    if size < signed.size:
+        raise Finding(size, 'truncated', 'entries %d to %d are missing at the end' % (size, last))
+    if not walk.signed.holds():
+        message = 'entry %d was edited, or it and entries before it were rewritten together' % max(last, 0)
+        raise Finding(max(last, 0), 'edited', message)
+    if size > signed.size:
+        raise Finding(signed.size, 'unsigned', 'the checkpoint does not cover entry %d' % signed.size)
+    if not trusted:
+        return
+    last = max(trusted.size - 1, 0)
+    if trusted.origin != signed.origin:
+        message = 'this is the log %s, the trusted checkpoint is of %s' % (signed.origin, trusted.origin)
+        raise Finding(last, 'forked', message)
+    if size < trusted.size:
+        message = 'entries %d to %d are missing at the end, the trusted checkpoint covers them' % (size, last)
+        raise Finding(size, 'truncated', message)
+    if not walk.trusted.holds():
+        message = 'the first %d entries are not those of the trusted checkpoint' % trusted.size
+        raise Finding(last, 'forked', message)
+
+
+# -- opened details
+
+class Details:
+    def __init__(self, lines):
+        self.lines, self.least, self.opened, self.finding = lines, 0, 0, None
+        self.advance()
+
+    def advance(self):
+        self.next = self.broken = None
+        line = next(self.lines, None)
+        if line is None:
+            return
+        try:
+            if len(line) > OPENING_BYTES_MAX:
+                raise ValueError('too long')
+            opening = read_strict(line)
+            if not isinstance(opening, dict) or set(opening) != {'detail', 'salt', 'seq'}:
+                raise ValueError('other fields')
+            plain = isinstance(opening['detail'], dict) and isinstance(opening['salt'], str)
+            number = isinstance(opening['seq'], int) and not isinstance(opening['seq'], bool) and opening['seq'] >= 0
+            if not plain or not number or not re.fullmatch('[0-9a-f]{64}', opening['salt'], re.ASCII):
+                raise ValueError('other fields')
+            self.next = opening
+        except ValueError as error:
+            self.broken = str(error)
+
+    def compare(self, seq, line):
+        while self.next and self.next['seq'] <= seq and not self.finding:
+            opening = self.next
+            if opening['seq'] < max(seq, self.least) or not fits(opening, line):
+                self.finding = Finding(opening['seq'], 'detail-mismatch',
+                                       'the opened detail is not the one that the entry commits to')
+            else:
+                self.opened += 1
+            self.least = seq + 1
+            self.advance()
+
+    def end(self):
+        if self.finding:
+            raise self.finding
+        if self.next:
+            raise Finding(self.next['seq'], 'detail-mismatch', 'there is no entry for this opened detail')
+        if self.broken:
+            raise Finding(self.opened, 'detail-mismatch', 'an opened detail cannot be read: %s' % self.broken)
+
+
+def fits(opening, line):
+    detail = json.dumps(opening['detail'], sort_keys=True, separators=(',', ':'), ensure_ascii=False).encode()
+    message = b'medseal-detail-v1\x00%d\x00' % opening['seq'] + detail
+    commitment = hmac.new(bytes.fromhex(opening['salt']), message, hashlib.sha256).hexdigest()
+    return read_strict(line).get('det') == commitment
+
+
+# -- the folder
+
+def read_lines(paths, bytes_max):
+    for path in paths:
+        with open(path, 'rb') as file:
+            while True:
+                line = file.readline(bytes_max + 1)
+                if not line:
+                    break
+                yield line[:-1] if line.endswith(b'\n') else line
+
+
+def read_small(folder, name):
+    try:
+        with open(os.path.join(folder, name), 'rb') as file:
+            return file.read(NOTE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return b''
+
+
+def check_files(folder, entries, expected):
+    """Every file is named in SHA256SUMS with its digest, and the files that repeat others say the same."""
+    def bad(message):
+        raise Finding(entries, 'bad-file', message)
+
+    for name, content in expected.items():
+        if read_small(folder, name) != content:
+            bad('the file %s is not what the checkpoint and the key say' % name)
+    found = set()
+    for parent, folders, files in os.walk(folder):
+        for name in folders + files:
+            path = os.path.join(parent, name)
+            if os.path.islink(path) or not (os.path.isfile(path) or os.path.isdir(path)):
+                bad('there is something that is neither a file nor a folder')
+        found.update(os.path.relpath(os.path.join(parent, name), folder) for name in files)
+    sums = {}
+    try:
+        text = read_small(folder, 'SHA256SUMS').decode()
+        for line in text.splitlines(keepends=True):
+            match = re.fullmatch('([0-9a-f]{64})  ([^\n]+)\n', line, re.ASCII)
+            if not match or match[2] in sums:
+                raise ValueError('a line is malformed')
+            sums[match[2]] = match[1]
+    except ValueError:
+        bad('the file SHA256SUMS is malformed')
+    if found != set(sums) | {'SHA256SUMS'}:
+        bad('the folder does not hold exactly the files that SHA256SUMS names')
+    for name, digest in sums.items():
+        state = hashlib.sha256()
+        with open(os.path.join(folder, name), 'rb') as file:
+            for piece in iter(lambda: file.read(1 << 20), b''):
+                state.update(piece)
+        if state.hexdigest() != digest:
+            bad('the file %s is not the one that SHA256SUMS names' % name)
+
+
+def read_key(text):
+    """A key, or the first line of a file that holds one."""
+    if os.path.exists(text):
+        with open(text, encoding='utf-8') as file:
+            text = file.read().split('\n')[0]
+    return Key(text)
+
+
+def verify(folder, given_key, trusted_note, report):
+    keys = [given_key] if given_key else []
+    if not keys:
+        try:
+            lines = read_small(folder, 'log.vkey').decode().split('\n')
+            keys = [Key(lines[0])] if lines[1:] == [''] else []
+        except (ValueError, Refused):
+            keys = []
+        report['self_asserted'] = True
+    signed = refusal = trusted = None
+    counted = body = None
+    try:
+        signed, body, counted = open_note(read_small(folder, 'checkpoint'), keys)
+        report['origin'] = signed.origin
+    except Refused as error:
+        refusal = str(error)
+    if trusted_note is not None:
+        trusted = open_note(trusted_note, keys)[0] if keys else None
+    names = sorted(name for name in os.listdir(folder) if ENTRIES.fullmatch(name))
+    lines = read_lines([os.path.join(folder, name) for name in names], LEAF_BYTES_MAX)
+    details_file = os.path.join(folder, 'details.jsonl')
+    details = Details(read_lines([details_file] if os.path.exists(details_file) else [], OPENING_BYTES_MAX))
+    walk = Walk(signed, trusted)
+    try:
+        for line in lines:
+            walk.step(line, lines)
+            details.compare(walk.seq - 1, line)
+        walk.finish()
+        compare(walk, signed, refusal, trusted)
+        details.end()
+    finally:
+        report['entries'], report['details'] = walk.seq, details.opened
+        report['root'] = walk.tree.root().hex()
+    key, signature = counted
+    check_files(folder, walk.seq, {
+        'checkpoint.body': body,
+        'checkpoint.sig': signature,
+        'keys/log.pem': key.pem().encode(),
+        'log.vkey': key.text.encode() + b'\n',
+        'policy': b'log %s\nquorum none\n' % key.text.encode(),
+    })
+    report['key'] = key.text
+
+
+def main():
+    parser = argparse.ArgumentParser(description='Verifies an export of a medseal log.')
+    parser.add_argument('folder', nargs='?', default=os.path.dirname(os.path.abspath(__file__)))
+    parser.add_argument('--key', help='the log\'s key, or a file that holds it')
+    parser.add_argument('--trusted-checkpoint', metavar='FILE', help='a checkpoint that you kept from earlier')
+    parser.add_argument('--json', action='store_true', help='print one JSON object')
+    options = parser.parse_args()
+    report = {'ok': True, 'entries': 0, 'details': 0, 'root': None, 'self_asserted': False}
+    try:
+        given = read_key(options.key) if options.key else None
+        trusted = None
+        if options.trusted_checkpoint:
+            with open(options.trusted_checkpoint, 'rb') as file:
+                trusted = file.read(NOTE_BYTES_MAX + 1)
+        verify(options.folder, given, trusted, report)
+    except Finding as finding:
+        report['ok'] = False
+        report['finding'] = {'seq': finding.seq, 'kind': finding.kind, 'message': finding.message}
+    except (OSError, Refused) as error:
+        print('verify.py: %s' % error, file=sys.stderr)
+        return 2
+    if options.json:
+        print(json.dumps(report, sort_keys=True))
+    elif report['ok']:
+        print('OK: %d entries of the log %s, root %s' % (report['entries'], report['origin'], report['root']))
+        if report['details']:
+            print('    %d opened details fit their entries' % report['details'])
+        if report['self_asserted']:
+            print('    The key is the export\'s own. Compare it with the institution\'s card:')
+            print('    %s' % report['key'])
+            print('    fingerprint %s' % sha256(report['key'].encode()).hex())
+    else:
+        finding = report['finding']
+        print('BAD: %s at entry %d: %s' % (finding['kind'], finding['seq'], finding['message']))
+    return 0 if report['ok'] else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
