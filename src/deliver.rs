@@ -5,8 +5,10 @@
 
 mod line;
 mod outgoing;
+mod proven;
 
 pub use self::line::Line;
+use crate::id::InstitutionId;
 use crate::reason::Reason;
 use crate::tls::{TlsError, TlsFailure};
 use crate::wire::{Code, RequestId};
@@ -85,6 +87,15 @@ pub enum DeliverError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The release is for another partner than the one at the other end of this line.
+    #[error("the release is not for {partner}, to whom this line leads")]
+    WrongLine {
+        /// Whom the line leads to.
+        partner: InstitutionId,
+    },
+    /// The permit grew too old before the header left.
+    #[error("the permit grew too old before the header left")]
+    Stale,
     /// The sealed file here cannot be read, or is not what the release names.
     #[error("the sealed file cannot be read as the release names it")]
     LocalFile {
@@ -102,7 +113,8 @@ impl DeliverError {
             Self::Tls { why, .. } => why.reason(),
             Self::Endpoint { .. } | Self::Unreachable { .. } | Self::BrokenLine { .. } => Reason::PartnerUnreachable,
             Self::Refused { .. } | Self::BadAnswer { .. } => Reason::PartnerRefused,
-            Self::LocalFile { .. } => Reason::Internal,
+            Self::Stale => Reason::PermitStale,
+            Self::WrongLine { .. } | Self::LocalFile { .. } => Reason::Internal,
         }
     }
 
@@ -123,8 +135,12 @@ impl DeliverError {
     pub const fn passes(&self) -> bool {
         match self {
             Self::Refused { code, .. } => code.passes(),
-            Self::Unreachable { .. } | Self::BrokenLine { .. } | Self::Tls { .. } => true,
-            Self::Endpoint { .. } | Self::Own(_) | Self::BadAnswer { .. } | Self::LocalFile { .. } => false,
+            Self::Unreachable { .. } | Self::BrokenLine { .. } | Self::Tls { .. } | Self::Stale => true,
+            Self::Endpoint { .. }
+            | Self::Own(_)
+            | Self::BadAnswer { .. }
+            | Self::WrongLine { .. }
+            | Self::LocalFile { .. } => false,
         }
     }
 }

@@ -151,14 +151,13 @@ impl ReceiveError {
     pub fn code(&self) -> Code {
         match self {
             Self::Unknown => Code::NotFound,
-            Self::Offer => Code::BadRequest,
+            Self::Offer | Self::Broken => Code::BadRequest,
             Self::OfferedOtherwise | Self::Closed => Code::Conflict,
             Self::Limit { .. } | Self::TooManyPieces { .. } => Code::Limit,
             Self::Position => Code::Offset,
             Self::Segment | Self::Whole | Self::Header => Code::Digest,
             Self::Incomplete { .. } => Code::Incomplete,
             Self::Overtaken => Code::Busy,
-            Self::Broken => Code::BadRequest,
             Self::Body(error) => error.code(),
             Self::Vault(error) if error.reason() == Reason::DiskFull => Code::NoRoom,
             Self::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull => Code::NoRoom,

@@ -40,6 +40,7 @@ use crate::wire::{
 pub struct Line {
     sender: Option<SendRequest<Outgoing>>,
     connection: AbortHandle,
+    partner: InstitutionId,
     endpoint: String,
     limits: Limits,
 }
@@ -78,11 +79,16 @@ impl Line {
             }
             Err(_) => return Err(unreachable(ErrorKind::TimedOut.into())),
         };
-        Self::over(stream, endpoint, limits).await.map_err(|error| unreachable(std::io::Error::other(error)))
+        Self::over(stream, partner, endpoint, limits).await.map_err(|error| unreachable(std::io::Error::other(error)))
     }
 
     /// Speaks HTTP over a stream that is secured already.
-    pub(super) async fn over<S>(stream: S, endpoint: &str, limits: Limits) -> Result<Self, hyper::Error>
+    pub(super) async fn over<S>(
+        stream: S,
+        partner: &InstitutionId,
+        endpoint: &str,
+        limits: Limits,
+    ) -> Result<Self, hyper::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -97,7 +103,12 @@ impl Line {
             }
         });
         let connection = task.abort_handle();
-        Ok(Self { sender: Some(sender), connection, endpoint: endpoint.to_owned(), limits })
+        Ok(Self { sender: Some(sender), connection, partner: partner.clone(), endpoint: endpoint.to_owned(), limits })
+    }
+
+    /// Whom this line leads to.
+    pub(super) const fn partner(&self) -> &InstitutionId {
+        &self.partner
     }
 
     /// Who answers, and what time it is there.
@@ -361,6 +372,6 @@ mod tests {
         let cut = |ranges, bytes| cut(ranges, bytes).collect::<Vec<_>>();
         assert_eq!(cut(vec![10..35, 40..41], 10), [10..20, 20..30, 30..35, 40..41]);
         assert_eq!(cut(vec![], 10), []);
-        assert_eq!(cut(vec![0..u64::MAX], u64::MAX), [0..u64::MAX]);
+        assert_eq!(cut(vec![0..9, 10..u64::MAX], u64::MAX), [0..9, 10..u64::MAX]);
     }
 }

@@ -48,7 +48,7 @@ fn answer(status: &str, body: &str) -> String {
 async fn line(answers: Vec<String>) -> (Line, Arc<Mutex<Vec<Asked>>>) {
     let (ours, theirs) = duplex(1 << 16);
     let asked = partner(theirs, answers);
-    (Line::over(ours, "https://expert.example:8443", limits()).await.unwrap(), asked)
+    (Line::over(ours, &"expert".parse().unwrap(), "https://expert.example:8443", limits()).await.unwrap(), asked)
 }
 
 fn limits() -> Limits {
@@ -186,7 +186,7 @@ async fn a_receipt_that_is_not_there_is_no_error() {
 #[tokio::test(start_paused = true)]
 async fn a_partner_that_says_nothing_is_not_waited_for_for_ever() {
     let (ours, theirs) = duplex(1 << 10);
-    let mut line = Line::over(ours, "https://expert.example", limits()).await.unwrap();
+    let mut line = Line::over(ours, &"expert".parse().unwrap(), "https://expert.example", limits()).await.unwrap();
     let start = tokio::time::Instant::now();
     let broken = line.ping().await.unwrap_err();
     assert!(matches!(broken, DeliverError::BrokenLine { source: None, .. }), "{broken}");

@@ -179,12 +179,20 @@ impl Receiver {
     }
 
     /// How far a transfer is.
-    pub async fn progress(&self, from: &InstitutionId, transfer: &TransferId) -> Result<Progress, ReceiveError> {
-        if let Some(open) = self.transfers().get(&key(from, transfer)) {
-            return Ok(open.progress());
-        }
-        let length = self.vault.size(&blob_name(&key(from, transfer)))?.ok_or(ReceiveError::Unknown)?;
-        Ok(Progress { offset: length, length })
+    pub async fn progress(
+        self: &Arc<Self>,
+        from: &InstitutionId,
+        transfer: &TransferId,
+    ) -> Result<Progress, ReceiveError> {
+        let (receiver, key) = (Arc::clone(self), key(from, transfer));
+        blocking(move || {
+            if let Some(open) = receiver.transfers().get(&key) {
+                return Ok(open.progress());
+            }
+            let length = receiver.vault.size(&blob_name(&key))?.ok_or(ReceiveError::Unknown)?;
+            Ok(Progress { offset: length, length })
+        })
+        .await
     }
 
     /// Puts the header in front, verifies the digest of the whole and gives the bundle its name in the vault. The same

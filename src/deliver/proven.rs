@@ -1,0 +1,80 @@
+//! The only ways out: each wants the record of the decision that lets the bundle go.
+//!
+//! Rule: while the partner gets noise, the recorded release is shown; for the header that makes it readable it is
+//! spent, so that the header leaves once for each recorded decision.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::{DeliverError, Line, outgoing};
+use crate::audit::log::Recorded;
+use crate::clock::Clock;
+use crate::statement::Signed;
+use crate::statement::dispatch::Release;
+use crate::wire::{Handover, Offer, ReceiptAnswer, TransferState};
+
+impl Line {
+    /// Offers the bundle and learns what the partner has of it. Nothing of its content leaves.
+    pub async fn offer(&mut self, release: &Recorded<Release>) -> Result<TransferState, DeliverError> {
+        self.offer_transfer(&self.offer_of(release.event())?).await
+    }
+
+    /// Sends what the partner misses of the bytes after the header. `acknowledged` hears of every segment that is
+    /// durable there, by its bytes. Drop the future to stop: what is acknowledged stays with the partner, as noise.
+    pub async fn send_body(
+        &mut self,
+        release: &Recorded<Release>,
+        state: &TransferState,
+        file: &Arc<File>,
+        acknowledged: impl FnMut(u64) + Send,
+    ) -> Result<(), DeliverError> {
+        let offer = self.offer_of(release.event())?;
+        measure(file, &offer)?;
+        self.send_missing(&offer, state, file, acknowledged).await
+    }
+
+    /// Hands over the header with the signed dispatch of this release: from here on the partner can read the bundle.
+    /// A permit that grew too old in the meantime lets nothing go. What comes back is not verified. After an error, ask [`DeliverError::outcome_is_unknown`].
+    pub async fn hand_over(
+        &mut self,
+        release: Recorded<Release>,
+        dispatch: &Signed,
+        file: &Arc<File>,
+        clock: &Clock,
+    ) -> Result<ReceiptAnswer, DeliverError> {
+        let release = release.into_event();
+        let offer = self.offer_of(&release)?;
+        measure(file, &offer)?;
+        let header = outgoing::bytes(Arc::clone(file), 0..offer.header_bytes).await;
+        let header = header.map_err(|source| DeliverError::LocalFile { source })?;
+        let (dispatch, signature) = (dispatch.text.clone(), dispatch.signature.clone());
+        if !release.permit().is_fresh(clock.now()) {
+            return Err(DeliverError::Stale);
+        }
+        self.hand_over_header(&offer, &Handover { dispatch, signature, header }).await
+    }
+
+    /// What is offered for a release, on the line to the partner that it is for and on no other.
+    fn offer_of(&self, release: &Release) -> Result<Offer, DeliverError> {
+        let sealed = release.sealed();
+        if sealed.to != *self.partner() {
+            return Err(DeliverError::WrongLine { partner: self.partner().clone() });
+        }
+        Ok(Offer {
+            bundle: sealed.bundle.clone(),
+            sealed_sha256: sealed.sealed_sha256,
+            sealed_bytes: sealed.sealed_bytes,
+            header_bytes: sealed.header_bytes,
+        })
+    }
+}
+
+/// A file of another size is not the one that was sealed: nothing of it may leave.
+fn measure(file: &File, offer: &Offer) -> Result<(), DeliverError> {
+    let found = file.metadata().map_err(|source| DeliverError::LocalFile { source })?.len();
+    if found == offer.sealed_bytes {
+        return Ok(());
+    }
+    let why = format!("it has {found} bytes, not {}", offer.sealed_bytes);
+    Err(DeliverError::LocalFile { source: std::io::Error::other(why) })
+}
