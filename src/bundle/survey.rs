@@ -10,6 +10,7 @@ use jiff::civil::Date;
 mod ccda;
 mod dates;
 mod dicom;
+mod dicom_bytes;
 mod fhir;
 mod hl7v2;
 mod json_scan;

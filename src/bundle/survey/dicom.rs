@@ -6,11 +6,12 @@
 use dicom_encoding::text::{SpecificCharacterSet, TextCodec};
 use jiff::civil::Date;
 
+use super::dicom_bytes::{
+    Cursor, ENCAPSULATED_DOCUMENT, Element, Encoding, End, ITEM, ITEM_END, PIXELS, SEQUENCE_END, Tag, UNDEFINED,
+};
 use super::{
     Checked, Imaging, PatientSeen, SeenIdentifier, Sex, SurveyLimits, Surveyed, add_patient, dates, system_uri, tidy,
 };
-
-type Tag = u32;
 
 /// Whether the bytes start like DICOM, with preamble or without.
 pub(super) fn looks_like(head: &[u8]) -> bool {
@@ -42,139 +43,11 @@ pub(super) fn read(head: &[u8], cut: bool, limits: SurveyLimits) -> Surveyed {
 /// First tag after the patient's group.
 const AFTER_PATIENT: Tag = 0x0011_0000;
 
-/// Why reading ended.
-enum End {
-    Whole,
-    Early,
-    Deflated,
-    Broken,
-    Deep,
-}
-
-/// How a data set is written.
-#[derive(Clone, Copy)]
-struct Encoding {
-    explicit: bool,
-    big: bool,
-}
-
-impl Encoding {
-    const EXPLICIT: Self = Self { explicit: true, big: false };
-    const IMPLICIT: Self = Self { explicit: false, big: false };
-
-    /// The encoding of a data set that stands alone, from its first element; `None` when it is no data set.
-    fn guess(bytes: &[u8]) -> Option<Self> {
-        let start = bytes.get(..8)?;
-        let (group, big) = match (start[0], start[1]) {
-            (2 | 8, 0) => (start[0], false),
-            (0, 8) => (8, true),
-            _ => return None,
-        };
-        let element = if big { [start[3], start[2]] } else { [start[2], start[3]] };
-        // The first element of a data set stands low in its group: length, character set, type, class.
-        if element[1] != 0 || element[0] > 0x18 || (group == 2 && element[0] > 3) {
-            return None;
-        }
-        if is_vr([start[4], start[5]]) {
-            return Some(Self { explicit: true, big });
-        }
-        let length = u32::from_le_bytes([start[4], start[5], start[6], start[7]]);
-        (!big && length <= 256 && length % 2 == 0).then_some(Self::IMPLICIT)
-    }
-
-    fn of_syntax(uid: &str) -> Option<Self> {
-        match uid {
-            "1.2.840.10008.1.2" => Some(Self::IMPLICIT),
-            "1.2.840.10008.1.2.2" => Some(Self { explicit: true, big: true }),
-            "1.2.840.10008.1.2.1.99" | "1.2.840.10008.1.2.4.95" | "1.2.840.10008.1.2.4.205" => None,
-            // Every other transfer syntax writes its header like explicit VR little endian.
-            _ => Some(Self::EXPLICIT),
-        }
-    }
-
-    fn u16(self, bytes: [u8; 2]) -> u16 {
-        if self.big { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) }
-    }
-
-    fn u32(self, bytes: [u8; 4]) -> u32 {
-        if self.big { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
-    }
-}
-
-fn is_vr(vr: [u8; 2]) -> bool {
-    VRS_SHORT.contains(&vr) || VRS_LONG.contains(&vr)
-}
-
-const VRS_SHORT: &[[u8; 2]] = &[
-    *b"AE", *b"AS", *b"AT", *b"CS", *b"DA", *b"DS", *b"DT", *b"FD", *b"FL", *b"IS", *b"LO", *b"LT", *b"PN", *b"SH",
-    *b"SL", *b"SS", *b"ST", *b"TM", *b"UI", *b"UL", *b"US",
-];
-const VRS_LONG: &[[u8; 2]] =
-    &[*b"OB", *b"OD", *b"OF", *b"OL", *b"OV", *b"OW", *b"SQ", *b"SV", *b"UC", *b"UN", *b"UR", *b"UT", *b"UV"];
-
-const UNDEFINED: u32 = u32::MAX;
-const ITEM: Tag = 0xfffe_e000;
-const ITEM_END: Tag = 0xfffe_e00d;
-const SEQUENCE_END: Tag = 0xfffe_e0dd;
-const PIXELS: &[Tag] = &[0x7fe0_0008, 0x7fe0_0009, 0x7fe0_0010];
-const ENCAPSULATED_DOCUMENT: Tag = 0x0042_0011;
-
 /// Sequences that are entered; the others are skipped by their length, or walked through when they have none.
 const DIRECTORY: Tag = 0x0004_1220;
 const ISSUER_QUALIFIERS: Tag = 0x0010_0024;
 const OTHER_IDS: Tag = 0x0010_1002;
 const CONCEPT: Tag = 0x0040_a043;
-
-/// A position in the head.
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    encoding: Encoding,
-}
-
-struct Element {
-    tag: Tag,
-    vr: [u8; 2],
-    length: u32,
-}
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], End> {
-        let part = self.at.checked_add(count).and_then(|end| self.bytes.get(self.at..end)).ok_or(End::Early)?;
-        self.at += count;
-        Ok(part)
-    }
-
-    fn u16(&mut self) -> Result<u16, End> {
-        let bytes = self.take(2)?;
-        Ok(self.encoding.u16([bytes[0], bytes[1]]))
-    }
-
-    fn u32(&mut self) -> Result<u32, End> {
-        let bytes = self.take(4)?;
-        Ok(self.encoding.u32([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    }
-
-    fn element(&mut self) -> Result<Element, End> {
-        let tag = Tag::from(self.u16()?) << 16 | Tag::from(self.u16()?);
-        if tag >> 16 == 0xfffe || !self.encoding.explicit {
-            return Ok(Element { tag, vr: *b"  ", length: self.u32()? });
-        }
-        let vr = self.take(2)?;
-        let vr = [vr[0], vr[1]];
-        let length = if VRS_SHORT.contains(&vr) {
-            u32::from(self.u16()?)
-        } else if VRS_LONG.contains(&vr) || vr.iter().all(u8::is_ascii_uppercase) {
-            // A value representation of a later edition has the long form.
-            self.take(2)?;
-            self.u32()?
-        } else {
-            // Some writers leave the representation blank; the short form is what they mean.
-            u32::from(self.u16()?)
-        };
-        Ok(Element { tag, vr, length })
-    }
-}
 
 struct Header {
     limits: SurveyLimits,
