@@ -8,6 +8,7 @@
 
 #[path = "../suite/needs.rs"]
 mod needs;
+mod beginnings;
 mod rig;
 mod store;
 mod vault;
@@ -41,6 +42,15 @@ fn no_published_blob_is_lost_or_short_after_a_power_cut() {
     assert!(tally.acknowledged > cuts, "the writer did next to nothing: {tally:?}");
 }
 
+#[test]
+fn a_store_and_a_vault_are_whole_from_the_moment_they_are_made() {
+    let Some(mut rig) = Rig::new() else { return };
+    let cuts = setting("MEDSEAL_CUTS", 30).div_ceil(3);
+    let tally = rig.cut(Subject::Beginnings, cuts, |_| false);
+    assert_eq!(tally.faults, Vec::<String>::new(), "of {cuts} cuts");
+    assert!(tally.acknowledged > 0, "every cut came too early: {tally:?}");
+}
+
 /// Not a question of its own: the rig starts this test in another process, to be cut off in the middle.
 #[test]
 fn the_writer_writes_until_it_is_cut() {
@@ -53,6 +63,7 @@ fn the_writer_writes_until_it_is_cut() {
             store::write(dir, &acks, medseal::store::sled::SledStore::open_without_fdatasync);
         }
         Subject::Vault => vault::write(dir, &acks),
+        Subject::Beginnings => beginnings::write(dir, &acks),
     }
 }
 

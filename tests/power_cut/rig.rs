@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, WaitOptions, geteuid, kill_process, waitpid};
 
-use crate::{needs, setting, store, vault};
+use crate::{beginnings, needs, setting, store, vault};
 
 /// Names the folder in which the writer works; set in the writer's process only.
 pub(crate) const WRITER: &str = "MEDSEAL_POWER_CUT_WRITER";
@@ -25,10 +25,20 @@ pub(crate) enum Subject {
     StoreWithoutFdatasync,
     /// The vault.
     Vault,
+    /// A store and a vault that were just made.
+    Beginnings,
 }
 
 impl Subject {
-    const ALL: [Self; 3] = [Self::Store, Self::StoreWithoutFdatasync, Self::Vault];
+    const ALL: [Self; 4] = [Self::Store, Self::StoreWithoutFdatasync, Self::Vault, Self::Beginnings];
+
+    /// The latest moment of a cut, in milliseconds.
+    const fn last_ms(self) -> u64 {
+        match self {
+            Self::Beginnings => 500,
+            _ => 800,
+        }
+    }
 
     /// The one that the rig told this process to write.
     pub(crate) fn from_environment() -> Self {
@@ -41,6 +51,7 @@ impl Subject {
         match self {
             Self::Store | Self::StoreWithoutFdatasync => store::check(dir, acknowledged),
             Self::Vault => vault::check(dir, acknowledged),
+            Self::Beginnings => beginnings::check(dir, acknowledged),
         }
     }
 }
@@ -55,7 +66,7 @@ impl Acks {
         Self(OpenOptions::new().append(true).open(path).expect("the file of the acknowledgements"))
     }
 
-    /// Says that the first `count` entries are durable.
+    /// Says that the first `count` entries are durable; what an entry is, is the subject's business.
     pub(crate) fn acknowledge(&self, count: u64) {
         (&self.0).write_all(format!("{count}\n").as_bytes()).expect("an acknowledgement");
     }
@@ -114,7 +125,7 @@ impl Rig {
             say(format_args!("{subject:?}, cut {}: acknowledged {acknowledged:?}, {outcome:?}", tally.cuts));
             match outcome {
                 Ok(found) => {
-                    kept = acknowledged.map(|_| found);
+                    kept = acknowledged.and(Some(found));
                     lives = (lives + 1) % LIVES;
                     replace(&self.copy(), &self.image());
                 }
@@ -133,7 +144,7 @@ impl Rig {
         File::create(&acks).expect("the file of the acknowledgements");
         let live = Mounted::new(&self.image(), &self.base.path().join("live")).expect("the image mounts");
         let writer = Writer::start(subject, &live.0.join("home"), &acks);
-        std::thread::sleep(Duration::from_millis(self.random.between(20, 800)));
+        std::thread::sleep(Duration::from_millis(self.random.between(5, subject.last_ms())));
         writer.stop();
         copy_sparse(&self.image(), &self.copy()).expect("the device is copied");
         drop(writer);
