@@ -237,9 +237,24 @@ fn debug_shows_nothing_of_a_private_file() {
             assert!(is_public_part || !shown.contains(&line[..line.len().min(16)]), "{name}");
         }
     }
-    let secret = keys.tls_private_key().secret_der().to_vec();
-    for window in secret[36..68].windows(4) {
-        let hex = format!("{:08x}", u32::from_be_bytes(window.try_into().unwrap()));
-        assert!(!shown.contains(&hex) && !shown.contains(&format!("{window:?}")[1..12]), "a TLS key's bytes");
+    // PKCS#8 of P-256 holds the secret number at 36..68; bytes would be shown in decimal or in hexadecimal.
+    let secret = keys.tls_private_key().secret_der()[36..68].to_vec();
+    assert_eq!(keys.tls_key[31..36], [2, 1, 1, 4, 32]);
+    for window in secret.windows(4) {
+        let [a, b, c, d] = window.try_into().unwrap();
+        for form in [format!("{a:02x}{b:02x}{c:02x}{d:02x}"), format!("{a}, {b}, {c}, {d}")] {
+            assert!(!shown.contains(&form), "a TLS key's bytes are shown");
+        }
     }
+}
+
+#[test]
+fn a_leaf_and_its_key_of_another_authority_do_not_fit() {
+    let (_home, dir, _keys) = made();
+    let (_other_home, other, _other_keys) = made();
+    for name in [TLS_KEY, TLS_CERTIFICATE] {
+        crate::durable::replace(&dir.join(name), &fs::read(other.join(name)).unwrap(), 0o600).unwrap();
+    }
+    let refused = Keys::open(&dir).unwrap_err();
+    assert!(matches!(refused, KeysError::Mismatch { with: CA_CERTIFICATE, .. }), "{refused}");
 }

@@ -28,7 +28,7 @@ const CARD_S: i64 = 730 * 86_400;
 /// How much a partner's clock may run behind ours without our keys seeming to come from the future, in seconds.
 const BACKDATED_S: i64 = 3600;
 
-/// What an institution says of itself. formats.md, Signed statements.
+/// What an institution says of itself. docs/FORMAT.md.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
