@@ -253,14 +253,15 @@ impl Log {
     /// [`AppendError::Stopped`] from then on. `Err`: the log had stopped before, or its last checkpoint failed.
     pub fn close(&self) -> Result<(), AppendError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Command::Close(answer))?;
+        let sent = self.send(Command::Close(answer));
         let closed = block_on::block_on(answered);
+        // Joined whichever way it ended, so that the store is free when this returns.
         let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A writer that panicked has marked the log as stopped already.
             drop(thread.join());
         }
-        closed.map_err(|_| AppendError::Stopped)
+        sent.and(closed.map_err(|_| AppendError::Stopped))
     }
 
     async fn slot(&self) -> Result<OwnedSemaphorePermit, AppendError> {

@@ -48,7 +48,11 @@ pub(crate) struct Home {
 impl Home {
     /// A new home, and a log in `store` that has begun.
     pub(crate) fn begin(store: &Arc<dyn Store>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::begin_in(tempfile::tempdir().unwrap(), store)
+    }
+
+    /// The same in a folder that is there already.
+    pub(crate) fn begin_in(folder: tempfile::TempDir, store: &Arc<dyn Store>) -> Self {
         let subjects = Subjects::create(&folder.path().join("subjects"), &SubjectsKey::random()).unwrap();
         durable::create_dir(&folder.path().join("head"), 0o755).unwrap();
         let clock = Clock::set_to("2026-11-22T10:00:00Z".parse().unwrap());
@@ -76,6 +80,21 @@ impl Home {
             signer: Arc::new(NoteSigner::from_seed(&[7; 32])),
             head_dir: self.path().join("head"),
             clock: self.clock.clone(),
+            origin: "st-mary.example/audit".parse().unwrap(),
+            on_failure: OnFailure::Stop,
+        }
+    }
+
+    /// The same for another process, which records nothing about a person.
+    pub(crate) fn parts_of(home: &Path, store: &Arc<dyn Store>) -> LogParts {
+        let random = u64::from_be_bytes(medseal::id::random_bytes());
+        let subjects = Subjects::create(&home.join(format!("subjects-{random}")), &SubjectsKey::random()).unwrap();
+        LogParts {
+            store: Arc::clone(store),
+            subjects: Arc::new(subjects),
+            signer: Arc::new(NoteSigner::from_seed(&[7; 32])),
+            head_dir: home.join("head"),
+            clock: Clock::set_to("2026-11-22T10:00:00Z".parse().unwrap()),
             origin: "st-mary.example/audit".parse().unwrap(),
             on_failure: OnFailure::Stop,
         }

@@ -10,6 +10,7 @@ mod exchange_transfer;
 mod identity_compare;
 mod interop_trust;
 mod log_export;
+mod log_faults;
 mod log_home;
 mod needs;
 mod partner_samples;

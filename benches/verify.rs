@@ -1,0 +1,108 @@
+//! How fast is a log verified, beside the limit that hashing sets? One core, 200,000 leaves of about 600 bytes.
+//!
+//! Prints leaves per second for SHA-256 over the leaves alone, for the chain and the tree from memory, and for a whole
+//! export from the disk, with the ratio to the first; all in one run, since machines and loads differ.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+#![allow(clippy::cast_precision_loss, reason = "rates are rounded anyway")]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use medseal::audit::export::{ExportWriter, verify_export};
+use medseal::audit::note::{Checkpoint, LogKey};
+use medseal::audit::tree::Frontier;
+use medseal::audit::verify::{Against, Behind, verify_lines};
+use medseal::clock::Timestamp;
+use medseal::json::Object;
+use medseal::leaf::{self, Draft, NO_LEAF};
+use medseal::signature::NoteSigner;
+
+const LEAVES: u64 = 200_000;
+const RUNS: usize = 3;
+
+fn main() {
+    let lines = lines();
+    let bytes: usize = lines.iter().map(Vec::len).sum();
+    println!("{LEAVES} leaves of {} bytes on average; best of {RUNS} runs, one core", bytes / lines.len());
+
+    let hashing = rate(|| {
+        for line in &lines {
+            black_box(leaf::hash(line));
+        }
+    });
+    println!("SHA-256 alone     {hashing:>12.0} leaves/s");
+
+    let signer = NoteSigner::from_seed(&[7; 32]);
+    let mut tree = Frontier::new();
+    for line in &lines {
+        tree.push(leaf::hash(line));
+    }
+    let origin: medseal::audit::note::Origin = "bench.example/audit".parse().expect("a name");
+    let key = LogKey::new(origin.clone(), signer.public());
+    let note = Checkpoint { origin, size: LEAVES, root: tree.root() }.sign(&signer);
+    let against = Against {
+        checkpoint: Some(note.as_bytes()),
+        keys: std::slice::from_ref(&key),
+        trusted: None,
+        behind: Behind::Finding,
+    };
+    let memory = rate(|| {
+        let report = verify_lines(lines.iter().cloned().map(Ok), &against, |_| ()).expect("lines in memory");
+        assert!(report.ok);
+    });
+    println!("chain and tree    {memory:>12.0} leaves/s   {:.2} of hashing", memory / hashing);
+
+    let home = tempfile::tempdir().expect("a folder");
+    let out = home.path().join("export");
+    let mut export = ExportWriter::create(&out, &note, &key).expect("an export");
+    for line in &lines {
+        export.entry(line).expect("an entry");
+    }
+    export.finish().expect("a whole export");
+    let disk = rate(|| {
+        let found = verify_export(&out, std::slice::from_ref(&key), None, |_| ()).expect("an export");
+        assert!(found.report.ok);
+    });
+    println!("an export on disk {disk:>12.0} leaves/s   {:.2} of hashing", disk / hashing);
+}
+
+/// Leaves per second of the best run.
+fn rate(mut work: impl FnMut()) -> f64 {
+    let times = (0..RUNS).map(|_| {
+        let begun = Instant::now();
+        work();
+        begun.elapsed().as_secs_f64()
+    });
+    LEAVES as f64 / times.fold(f64::INFINITY, f64::min)
+}
+
+fn lines() -> Vec<Vec<u8>> {
+    let start: Timestamp = "2026-11-22T10:00:00Z".parse().expect("a time");
+    let mut prev = NO_LEAF;
+    let line = |seq: u64| {
+        let facts: Object = [
+            ("bundle", "bundle-0123456789abcdef".into()),
+            ("bytes", (1_000_000 + seq).into()),
+            ("case", "case-0123456789abcdef".into()),
+            ("consent", "consent-0123456789abcdef".into()),
+            ("from", "st-mary".into()),
+            ("policy", leaf::hash(&seq.to_be_bytes()).to_string().into()),
+            ("purpose", "TREAT".into()),
+            ("sealed_sha256", leaf::hash(&seq.to_le_bytes()).to_string().into()),
+            ("to", "charité-berlin".into()),
+        ]
+        .map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value))
+        .into();
+        let subject = "subject-0123456789abcdef".parse().expect("an id");
+        let detail = leaf::hash(b"detail");
+        let at = Timestamp::from_microsecond(start.as_microsecond() + i64::try_from(seq).expect("a small number"))
+            .expect("a time");
+        let draft =
+            Draft { prev, seq, at, kind: "release", facts: &facts, subject: Some(&subject), detail: Some(&detail) };
+        let line = leaf::write(&draft).expect("a leaf").into_bytes();
+        prev = leaf::hash(&line);
+        line
+    };
+    (0..LEAVES).map(line).collect()
+}

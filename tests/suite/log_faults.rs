@@ -1,0 +1,217 @@
+//! Is anything that was acknowledged ever lost, on the disk, whatever fails and whenever?
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use medseal::audit::log::{AppendError, Change, Log, Place};
+use medseal::audit::note::LogKey;
+use medseal::audit::verify::{Against, Behind, Report, verify_lines};
+use medseal::clock::Timestamp;
+use medseal::id::Digest;
+use medseal::leaf;
+use medseal::signature::NoteSigner;
+use medseal::store::sled::SledStore;
+use medseal::store::{CommitError, Head, Job, Lease, LeaseToken, Space, Store, StoreError, Versioned, WriteSet};
+
+use crate::log_home::{Home, note};
+
+/// A store on disk whose n-th commit fails, with the write made or not.
+#[derive(Debug)]
+struct Failing {
+    inner: SledStore,
+    left: AtomicUsize,
+    made: bool,
+}
+
+impl Store for Failing {
+    fn head(&self) -> Result<Head, StoreError> {
+        self.inner.head()
+    }
+
+    fn commit(&self, set: WriteSet) -> Result<(), CommitError> {
+        if self.left.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return self.inner.commit(set);
+        }
+        if self.made {
+            self.inner.commit(set)?;
+        }
+        Err(StoreError::Failed { doing: "a test", why: "the disk is on fire".into() }.into())
+    }
+
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.inner.read(from, limit)
+    }
+
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
+        self.inner.get(space, key)
+    }
+
+    fn scan(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
+        self.inner.scan(space, prefix, after, limit)
+    }
+
+    fn claim(&self, kind: &str, owner: &str, ttl_s: u32, now: Timestamp) -> Result<Option<Lease>, StoreError> {
+        self.inner.claim(kind, owner, ttl_s, now)
+    }
+
+    fn extend(&self, token: &LeaseToken, ttl_s: u32, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.extend(token, ttl_s, now)
+    }
+
+    fn release(&self, token: &LeaseToken) -> Result<(), StoreError> {
+        self.inner.release(token)
+    }
+
+    fn next_due(&self, kind: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.next_due(kind)
+    }
+
+    fn job(&self, kind: &str, key: &[u8]) -> Result<Option<Job>, StoreError> {
+        self.inner.job(kind, key)
+    }
+
+    fn jobs(&self, limit: usize) -> Result<Vec<Job>, StoreError> {
+        self.inner.jobs(limit)
+    }
+}
+
+fn store_dir(home: &Path) -> PathBuf {
+    home.join("store")
+}
+
+/// Opens the store and the log again, adds an entry, closes, and verifies everything.
+fn reopened(home: &Home, acknowledged: &[Place]) -> u64 {
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(&store_dir(home.path())).unwrap());
+    let log = Log::open(home.parts(&store)).unwrap();
+    let before = log.size();
+    drop(log.append_blocking(note("again"), Change::default()).unwrap());
+    log.close().unwrap();
+    let report = verified(home.path(), &log);
+    assert_eq!((report.ok, report.entries, report.signed), (true, before + 1, before + 1), "{report:?}");
+    for place in acknowledged {
+        let line = &log.reader().entries(place.seq, 1).unwrap()[0].1;
+        assert_eq!(leaf::hash(line), place.leaf, "entry {} was acknowledged and is lost", place.seq);
+    }
+    before
+}
+
+fn verified(home: &Path, log: &Log) -> Report {
+    let note = std::fs::read(home.join("head/checkpoint")).unwrap();
+    let key = LogKey::new("st-mary.example/audit".parse().unwrap(), NoteSigner::from_seed(&[7; 32]).public());
+    let against = Against { checkpoint: Some(&note), keys: &[key], trusted: None, behind: Behind::Finding };
+    let lines = log.reader().lines(0).map(|line| line.map_err(std::io::Error::other));
+    verify_lines(lines, &against, |_| ()).unwrap()
+}
+
+/// A home whose store is on the disk and closed again.
+fn home_on_disk() -> Home {
+    let dir = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SledStore::create(&store_dir(dir.path())).unwrap());
+    Home::begin_in(dir, &store)
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_a_commit_fails_at_any_step() {
+    for made in [true, false] {
+        for step in 1..=5 {
+            let home = home_on_disk();
+            let inner = SledStore::open(&store_dir(home.path())).unwrap();
+            let store: Arc<dyn Store> = Arc::new(Failing { inner, left: AtomicUsize::new(step), made });
+            let log = Log::open(home.parts(&store)).unwrap();
+            let mut acknowledged = Vec::new();
+            for at in 0..6 {
+                match log.append_blocking(note(&at.to_string()), Change::default()) {
+                    Ok(recorded) => acknowledged.push(recorded.place().clone()),
+                    Err(why) => assert!(matches!(why, AppendError::Stopped)),
+                }
+            }
+            assert_eq!(acknowledged.len(), step - 1, "nobody is answered after the error");
+            assert!(log.close().is_err());
+            drop((log, store));
+            let found = reopened(&home, &acknowledged);
+            assert_eq!(found, 1 + acknowledged.len() as u64 + u64::from(made));
+        }
+    }
+}
+
+#[test]
+fn many_callers_on_the_disk_get_places_of_their_own() {
+    let home = home_on_disk();
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(&store_dir(home.path())).unwrap());
+    let log = Log::open(home.parts(&store)).unwrap();
+    let mut places: Vec<Place> = std::thread::scope(|scope| {
+        let write = |who: usize| {
+            let log = &log;
+            move || -> Vec<Place> {
+                let append = |at| log.append_blocking(note(&format!("{who} {at}")), Change::default()).unwrap();
+                (0..40).map(|at| append(at).place().clone()).collect()
+            }
+        };
+        let callers: Vec<_> = (0..8).map(|who| scope.spawn(write(who))).collect();
+        callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect()
+    });
+    places.sort_by_key(|place| place.seq);
+    assert_eq!(places.iter().map(|place| place.seq).collect::<Vec<_>>(), (1..=320).collect::<Vec<_>>());
+    log.close().unwrap();
+    drop((log, store));
+    assert_eq!(reopened(&home, &places), 321);
+}
+
+/// The environment variable that makes this test program the process to be killed.
+const CHILD: &str = "MEDSEAL_TEST_LOG_HOME";
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
+    if let Some(home) = std::env::var_os(CHILD) {
+        return write_until_killed(Path::new(&home));
+    }
+    let home = home_on_disk();
+    for round in 0..5 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "log_faults::nothing_acknowledged_is_lost_when_the_process_is_killed", "--nocapture"])
+            .env(CHILD, home.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let acknowledged: Vec<Place> = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .filter_map(|line| serde_json::from_str(line.unwrap().strip_prefix("place ")?).ok())
+            .take(20 + round * 37)
+            .collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(acknowledged.len(), 20 + round * 37);
+        assert!(reopened(&home, &acknowledged) > acknowledged.len() as u64);
+    }
+}
+
+/// Appends from four threads and prints each place once it is acknowledged.
+fn write_until_killed(home: &Path) {
+    let store: Arc<dyn Store> = Arc::new(SledStore::open(&store_dir(home)).unwrap());
+    let parts = Home::parts_of(home, &store);
+    let log = Log::open(parts).unwrap();
+    std::thread::scope(|scope| {
+        for who in 0..4 {
+            let log = &log;
+            scope.spawn(move || {
+                for at in 0..10_000 {
+                    let recorded = log.append_blocking(note(&format!("{who} {at}")), Change::default()).unwrap();
+                    let place = serde_json::to_string(recorded.place()).unwrap();
+                    let mut out = std::io::stdout().lock();
+                    // The reader goes away just before the kill.
+                    drop(writeln!(out, "\nplace {place}"));
+                }
+            });
+        }
+    });
+    assert_ne!(log.newest().leaf, Digest::from_bytes([0; 32]));
+}
