@@ -245,7 +245,7 @@ impl Permit {
 pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit, Denied> {
     let digest = gates.policy.digest();
     if let Some(missing) = missing(request) {
-        return Err(Denied::incomplete(request, now, digest, missing));
+        return Err(Denied::incomplete(digest, missing));
     }
     let answer = match request.basis {
         Basis::Consent => Some(ask_consents(request, now)),
@@ -261,8 +261,8 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
     match (answer, verdict.allowed) {
         (Some(Answer::Permits(granted)), true) => Ok(permit(gates, request, Some(granted), &verdict, obligations, now)),
         (None, true) => Ok(permit(gates, request, None, &verdict, obligations, now)),
-        (Some(Answer::Refuses(findings)), _) => Err(Denied::new(request, now, digest, findings, verdict)),
-        (_, false) => Err(Denied::new(request, now, digest, Vec::new(), verdict)),
+        (Some(Answer::Refuses(findings)), _) => Err(Denied::new(request, digest, findings, verdict)),
+        (_, false) => Err(Denied::new(request, digest, Vec::new(), verdict)),
     }
 }
 

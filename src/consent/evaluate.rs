@@ -87,7 +87,7 @@ pub fn evaluate(on_file: &[OnFile], question: &Question<'_>) -> Answer {
     if let Some(granted) = permits.into_iter().min_by(|a, b| (a.until, &a.consent).cmp(&(b.until, &b.consent))) {
         return Answer::Permits(granted);
     }
-    let best = refusals.into_iter().min_by(|a, b| a.order(b));
+    let best = refusals.into_iter().min_by(Refusal::order);
     Answer::Refuses(best.map_or_else(|| vec![nothing_on_file()], |refusal| refusal.findings))
 }
 

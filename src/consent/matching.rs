@@ -56,7 +56,7 @@ impl Limits {
     pub(super) fn leaves_out(&self, document: &Document, zone: &TimeZone) -> Option<Reason> {
         [
             (Reason::DocumentClass, self.fits_class(document)),
-            (Reason::Date, self.fits_date(document.date.as_ref(), zone)),
+            (Reason::Date, self.fits_date(document.date, zone)),
             (Reason::Confidentiality, self.covers_confidentiality(document)),
             (Reason::Sensitivity, self.covers_sensitivity(document)),
         ]
@@ -66,8 +66,7 @@ impl Limits {
 
     /// As a denial: whether it holds for `document`, as far as can be told.
     pub(super) fn denies_document(&self, document: &Document, zone: &TimeZone) -> bool {
-        let fits =
-            [self.fits_class(document), self.fits_date(document.date.as_ref(), zone), self.fits_a_label(document)];
+        let fits = [self.fits_class(document), self.fits_date(document.date, zone), self.fits_a_label(document)];
         Fit::all(fits) != Fit::No
     }
 
@@ -90,7 +89,7 @@ impl Limits {
         }))
     }
 
-    fn fits_date(&self, date: Option<&DateRange>, zone: &TimeZone) -> Fit {
+    fn fits_date(&self, date: Option<DateRange>, zone: &TimeZone) -> Fit {
         match (self.data_period, date) {
             (None, _) => Fit::Yes,
             (Some(_), None) => Fit::Unknown,
@@ -166,7 +165,7 @@ fn raised(document: &Document) -> ConfidentialityCode {
 }
 
 /// `Yes` if the days lie wholly inside, `No` if wholly outside, `Unknown` if they reach across an end.
-fn within(period: Period, date: &DateRange, zone: &TimeZone) -> Fit {
+fn within(period: Period, date: DateRange, zone: &TimeZone) -> Fit {
     let first = midnight(date.first(), zone, false);
     let end = date.last().tomorrow().map_or(crate::clock::Timestamp::MAX, |next| midnight(next, zone, true));
     let (from, until) = (period.from(zone), period.until(zone));

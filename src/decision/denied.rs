@@ -7,9 +7,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{ENGINE_SEMANTICS, Request};
-use crate::clock::{Timestamp, stamp};
 use crate::consent::Finding;
-use crate::id::{BundleId, Digest, InstitutionId};
+use crate::id::Digest;
 use crate::policy::Verdict;
 use crate::reason::Reason;
 
@@ -21,23 +20,15 @@ pub struct Denied {
     /// Every cause found, the most helpful one first; at most [`CAUSES_MAX`].
     pub causes: Vec<Cause>,
     /// How many more causes there are.
-    pub more: usize,
+    pub more: u32,
     /// The rules of the policy that forbid it, by id.
     pub policies: Vec<String>,
     /// What went wrong in the evaluation of the policy.
-    pub errors: Vec<String>,
+    pub errors: Box<[String]>,
     /// The digest of the policy set.
     pub policy: Digest,
     /// The version of the rules by which it was decided.
     pub engine_semantics: &'static str,
-    /// What was to be sent.
-    pub bundle: BundleId,
-    /// To whom.
-    pub partner: InstitutionId,
-    /// In which attempt.
-    pub attempt: u32,
-    /// When it was decided.
-    pub at: String,
 }
 
 /// One cause of a denial.
@@ -56,19 +47,13 @@ pub struct Cause {
 pub const CAUSES_MAX: usize = 32;
 
 impl Denied {
-    pub(super) fn incomplete(request: &Request, now: Timestamp, policy: Digest, what: &str) -> Self {
+    pub(super) fn incomplete(policy: Digest, what: &str) -> Self {
         let cause = Cause { document: None, reason: Reason::RequestIncomplete, text: what.to_owned() };
-        Self::of(request, now, policy, vec![cause], Verdict::default())
+        Self::of(policy, vec![cause], Verdict::default())
     }
 
     /// The patient's reasons come before the institution's: they are the ones that a person must heed first.
-    pub(super) fn new(
-        request: &Request,
-        now: Timestamp,
-        policy: Digest,
-        findings: Vec<Finding>,
-        verdict: Verdict,
-    ) -> Self {
+    pub(super) fn new(request: &Request, policy: Digest, findings: Vec<Finding>, verdict: Verdict) -> Self {
         let by_consent = !findings.is_empty();
         let path = |index: usize| request.documents.get(index).map(|document| document.path.to_string());
         let mut causes: Vec<Cause> = findings
@@ -95,25 +80,21 @@ impl Denied {
             let text = "no rule of the policy allows this".to_owned();
             causes.push(Cause { document: None, reason: Reason::Policy, text });
         }
-        Self::of(request, now, policy, causes, verdict)
+        Self::of(policy, causes, verdict)
     }
 
-    fn of(request: &Request, now: Timestamp, policy: Digest, mut causes: Vec<Cause>, verdict: Verdict) -> Self {
+    fn of(policy: Digest, mut causes: Vec<Cause>, verdict: Verdict) -> Self {
         let reason = causes.first().map_or(Reason::Policy, |cause| cause.reason);
-        let more = causes.len().saturating_sub(CAUSES_MAX);
+        let more = u32::try_from(causes.len().saturating_sub(CAUSES_MAX)).unwrap_or(u32::MAX);
         causes.truncate(CAUSES_MAX);
         Self {
             reason,
             causes,
             more,
             policies: verdict.rules.into_iter().filter(|rule| rule.reason.is_some()).map(|rule| rule.id).collect(),
-            errors: verdict.errors,
+            errors: verdict.errors.into_boxed_slice(),
             policy,
             engine_semantics: ENGINE_SEMANTICS,
-            bundle: request.bundle.clone(),
-            partner: request.partner.id.clone(),
-            attempt: request.attempt,
-            at: stamp(now),
         }
     }
 
@@ -138,12 +119,7 @@ impl fmt::Display for Denied {
 
 impl fmt::Debug for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Denied")
-            .field("codes", &self.codes())
-            .field("policies", &self.policies)
-            .field("bundle", &self.bundle)
-            .field("partner", &self.partner)
-            .finish_non_exhaustive()
+        f.debug_struct("Denied").field("codes", &self.codes()).field("policies", &self.policies).finish_non_exhaustive()
     }
 }
 

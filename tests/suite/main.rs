@@ -2,7 +2,10 @@
 
 mod asking;
 mod bundle_bag;
+mod consent_corpus;
 mod consent_sentences;
+mod decision_gates;
+mod decision_monotone;
 mod exchange_line;
 mod exchange_refusals;
 mod exchange_rig;
