@@ -170,7 +170,8 @@ impl ExportWriter {
         self.small(CHECKPOINT, self.note.clone().as_bytes())?;
         self.small("verify.py", VERIFY_PY.as_bytes())?;
         self.small("README", README.as_bytes())?;
-        let sums: String = self.sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
+        let sums: Vec<_> = self.sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
+        let sums = sums.concat();
         self.small(SUMS, sums.as_bytes())?;
         durable::move_new(&self.work, &self.out).map_err(|why| match why.kind() {
             io::ErrorKind::AlreadyExists => ExportError::Exists(self.out.clone()),

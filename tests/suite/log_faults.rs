@@ -1,5 +1,7 @@
 //! Is anything that was acknowledged ever lost, on the disk, whatever fails and whenever?
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise, in its helpers too")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

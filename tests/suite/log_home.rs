@@ -1,5 +1,7 @@
 //! A home with a log, for the tests of the log.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise, in its helpers too")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
