@@ -1,1 +1,297 @@
-//! The gateway.
+//! One institution's gateway: its keys, its store, its log, its vault, its policy, held together.
+//!
+//! Rule: everything that changes state goes through [`Gateway::record`], which makes the entry and the change one
+//! atomic write; what names a person is sealed before it gets there.
+
+mod parts;
+mod rows;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
+
+use tokio::sync::watch;
+
+pub use rows::Row;
+
+use crate::audit::event::Event;
+use crate::audit::happened::Happened;
+use crate::audit::log::{AppendError, Change, Log, Recorded};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, ConfigError, Home};
+use crate::id::{Country, Digest, InstitutionId};
+use crate::keys::Keys;
+use crate::partner::{Partner, SignedCard};
+use crate::policy::Policy;
+use crate::problem::Problem;
+use crate::reason::Reason;
+use crate::store::{Put, Space, Store};
+use crate::subject::Subjects;
+use crate::tls::{PeerTrust, Tls};
+use crate::vault::Vault;
+
+/// One institution's gateway, open and ready.
+#[derive(Debug)]
+pub struct Gateway {
+    /// What the operator configured.
+    pub config: Config,
+    /// Where it all lies.
+    pub home: Home,
+    /// The long-lived keys.
+    pub keys: Keys,
+    /// Tells the time.
+    pub clock: Clock,
+    /// The log.
+    pub log: Log,
+    /// The sealed bundles, ours and those that came in.
+    pub vault: Arc<Vault>,
+    /// The TLS configurations, swapped live when partners change.
+    pub tls: Tls,
+    /// Every patient's key.
+    pub subjects: Arc<Subjects>,
+    store: Arc<dyn Store>,
+    policy: RwLock<Arc<Policy>>,
+    epoch: AtomicU64,
+    changes: watch::Sender<u64>,
+}
+
+/// What `init` needs to know.
+#[derive(Clone, Debug)]
+pub struct InitOptions {
+    /// The institution's id.
+    pub id: InstitutionId,
+    /// Its name, as a person reads it.
+    pub name: String,
+    /// The country it is in.
+    pub country: Country,
+    /// Where partners reach it: `https://HOST:PORT`.
+    pub endpoint: String,
+    /// The address to listen on: `IP:PORT`.
+    pub listen: String,
+}
+
+/// Why a home was not made or not opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatewayError {
+    /// There is a home already.
+    #[error("{0} exists already")]
+    Exists(std::path::PathBuf),
+    /// There is no home.
+    #[error("{0} is not the home of a gateway")]
+    NoHome(std::path::PathBuf),
+    /// The configuration was not accepted.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The keys were not made or not accepted.
+    #[error("the keys")]
+    Keys(#[from] crate::keys::KeysError),
+    /// The store was not made or not opened.
+    #[error("the store")]
+    Store(#[from] crate::store::StoreError),
+    /// The log does not fit what was signed before.
+    #[error("the log")]
+    Log(#[from] crate::audit::log::OpenLogError),
+    /// The vault was not made or not opened.
+    #[error("the vault")]
+    Vault(#[from] crate::vault::VaultError),
+    /// The subjects' keys were not made or not opened.
+    #[error("the subjects' keys")]
+    Subjects(#[from] crate::subject::SubjectError),
+    /// The policy set is not valid.
+    #[error("the policy set")]
+    Policy(#[from] crate::policy::PolicyError),
+    /// The TLS configuration could not be made.
+    #[error("TLS")]
+    Tls(#[from] crate::tls::TlsError),
+    /// Our own card could not be made or read.
+    #[error("our own card")]
+    Card(#[from] crate::partner::CardError),
+    /// A file could not be written or read.
+    #[error("{what}")]
+    Io {
+        /// What it was for.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Gateway {
+    /// Opens the home: every file is read and checked, the log is compared with what was signed last.
+    pub fn open(home: &Home, clock: Clock) -> Result<Arc<Self>, GatewayError> {
+        if !home.config().is_file() {
+            return Err(GatewayError::NoHome(home.path().to_owned()));
+        }
+        let config = Config::read(&home.config())?;
+        let keys = Keys::open(&home.keys())?;
+        let policy = Policy::load(&home.policies())?;
+        let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
+        let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::open(&home.store())?);
+        let log = Log::open(
+            Arc::clone(&store),
+            Arc::clone(&subjects),
+            keys.log_signer().clone(),
+            &home.head(),
+            clock.clone(),
+            crate::audit::log::OnFailure::Abort,
+        )?;
+        let vault = Arc::new(Vault::open(&home.vault(), config.limits.disk_free_bytes_min)?);
+        let tls = Tls::new(&keys, config.exchange.post_quantum)?;
+        let gateway = Arc::new(Self {
+            config,
+            home: home.clone(),
+            keys,
+            clock,
+            log,
+            vault,
+            tls,
+            subjects,
+            store,
+            policy: RwLock::new(Arc::new(policy)),
+            epoch: AtomicU64::new(0),
+            changes: watch::channel(0).0,
+        });
+        gateway.trust_partners();
+        Ok(gateway)
+    }
+
+    /// Our id.
+    pub const fn id(&self) -> &InstitutionId {
+        &self.config.id
+    }
+
+    /// The time now.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The store, to read from; what is written goes through [`Gateway::record`].
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// The policy set in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().expect("no one panics while holding the policy"))
+    }
+
+    /// Counts the changes that a decision may depend on: partners, consents, cases, policy.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Wakes whoever waits for a bundle or a case to change.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Records an event and makes its change, in one atomic and durable write.
+    pub async fn record<E: Event + Send + 'static>(&self, event: E, change: Change) -> Result<Recorded<E>, Problem> {
+        let decides = change.puts.iter().any(|put| DECIDES.contains(&put.space))
+            || change.deletes.iter().any(|delete| DECIDES.contains(&delete.space));
+        // Before and after: a release decided on the old state must not pass in between.
+        if decides {
+            self.epoch.fetch_add(1, Ordering::SeqCst);
+        }
+        let recorded = self.log.append(event, change).await;
+        if decides {
+            self.epoch.fetch_add(1, Ordering::SeqCst);
+        }
+        self.changes.send_modify(|count| *count += 1);
+        recorded.map_err(|error| match error {
+            AppendError::Precondition { .. } => Problem::conflict("somebody else changed this at the same moment"),
+            other => Problem::internal("the log", &other),
+        })
+    }
+
+    /// The registered partner with this id; removed ones are no partners.
+    pub fn partner(&self, id: &InstitutionId) -> Result<Partner, Problem> {
+        self.row::<Partner>(Space::Partner, id.as_str().as_bytes())?
+            .map(|row| row.value)
+            .filter(Partner::is_registered)
+            .ok_or_else(|| {
+                Problem::bad_input(Reason::PartnerUnknown, format!("{id} is not a registered partner"))
+            })
+    }
+
+    /// Every registered partner.
+    pub fn partners(&self) -> Result<Vec<Partner>, Problem> {
+        Ok(self.rows::<Partner>(Space::Partner, b"")?.into_iter().map(|row| row.value).filter(Partner::is_registered).collect())
+    }
+
+    /// Makes TLS trust exactly the partners that may exchange now.
+    pub fn trust_partners(&self) {
+        let now = self.now();
+        let trusted = match self.partners() {
+            Ok(partners) => partners,
+            Err(problem) => {
+                tracing::error!(%problem, "partners cannot be read: none is trusted");
+                Vec::new()
+            }
+        };
+        let peers = trusted
+            .iter()
+            .filter(|partner| partner.may_exchange(now))
+            .map(|partner| PeerTrust { id: partner.id().clone(), certificates: partner.ca_certificates_at(now) })
+            .collect();
+        self.tls.set_peers(peers);
+    }
+
+    /// The head of our log right after an entry, as statements carry it.
+    pub fn log_head(&self, place: &crate::audit::log::Place) -> crate::statement::LogHead {
+        crate::statement::LogHead { origin: self.log.origin().to_owned(), size: place.seq + 1, root: place.root }
+    }
+}
+
+/// Makes a home: configuration, keys, policies, card, vault, and the log with its genesis entry.
+///
+/// Nothing that exists is touched: a folder that holds anything is refused.
+pub fn init(path: &Path, options: &InitOptions, clock: &Clock) -> Result<SignedCard, GatewayError> {
+    let home = Home::at(path);
+    if path.exists() && path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(GatewayError::Exists(path.to_owned()));
+    }
+    let config = Config::new(options.id.clone(), &options.name, options.country.clone(), &options.endpoint, &options.listen)?;
+    let io = |what| move |source| GatewayError::Io { what, source };
+    if !path.exists() {
+        crate::durable::create_dir(path, 0o700).map_err(io("the home folder"))?;
+    }
+    for folder in [home.head(), home.subjects()] {
+        crate::durable::create_dir(&folder, 0o700).map_err(io("a folder of the home"))?;
+    }
+    let now = clock.now();
+    let keys = Keys::create(&home.keys(), &config.id, config.endpoint_host(), now)?;
+    Policy::write_shipped(&home.policies()).map_err(io("the policies"))?;
+    let card = SignedCard::make(&keys, &config, 1, now)?;
+    crate::durable::write_new(&home.card(), card.file_text().as_bytes(), 0o644).map_err(io("our card"))?;
+    Vault::create(&home.vault(), config.limits.disk_free_bytes_min)?;
+    let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
+    let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::create(&home.store())?);
+    let log = Log::init(store, subjects, keys.log_signer().clone(), &home.head(), clock.clone(), &config.id)?;
+    log.close();
+    // The configuration comes last: a home without it is not one, so a crash half-way leaves nothing that serves.
+    let text = config.to_toml();
+    crate::durable::write_new(&home.config(), text.as_bytes(), 0o644).map_err(io("medseal.toml"))?;
+    Ok(card)
+}
+
+/// The digest of the configuration as it stands on the disk, for the entry that says what was started.
+pub fn config_digest(home: &Home) -> Digest {
+    std::fs::read(home.config()).map_or(Digest::of(b""), |bytes| Digest::of(&bytes))
+}
+
+/// Records that the gateway starts, and with what.
+pub async fn record_start(gateway: &Gateway) -> Result<(), Problem> {
+    let started = Happened::started(config_digest(&gateway.home), gateway.policy().digest(), env!("CARGO_PKG_VERSION"));
+    gateway.record(started, Change::default()).await.map(|_| ())
+}
+
+/// What a decision depends on: a change here makes every permit in hand worthless.
+const DECIDES: [Space; 4] = [Space::Partner, Space::Consent, Space::Case, Space::Policy];
+
+/// A put that replaces whatever stands there.
+pub fn put<T: serde::Serialize>(space: Space, key: &[u8], value: &T, expect: crate::store::Expect) -> Put {
+    let value = serde_json::to_vec(value).expect("records serialise");
+    Put { space, key: key.to_vec(), expect, value }
+}

@@ -1,1 +1,426 @@
-//! What the store holds.
+//! What the store holds of cases, consents, bundles and what came in.
+//!
+//! Rule: whatever names or describes a person stands only in sealed parts under that person's key; a bundle becomes
+//! delivered only through [`BundleRecord::delivered`], which wants a verified receipt.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{self, Timestamp};
+use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, Purpose, SubjectId};
+use crate::reason::Reason;
+use crate::statement::Kind;
+use crate::statement::dispatch::{Answers, SealedBundle};
+use crate::statement::receipt::Receipt;
+
+/// Whose case it is: the one that asks, or the one that answers.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "side", content = "of")]
+pub enum Side {
+    /// We ask; the partner answers.
+    Ours,
+    /// The partner asks; the case id is theirs.
+    Theirs(InstitutionId),
+}
+
+/// How a case ended.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Diagnosis and treatment confirmed.
+    Confirmed,
+    /// Diagnosis confirmed, treatment modified.
+    TreatmentModified,
+    /// Diagnosis changed, treatment changed.
+    DiagnosisChanged,
+    /// A completely different diagnosis and treatment strategy.
+    Different,
+}
+
+impl Outcome {
+    /// The word as it stands on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Confirmed => "confirmed",
+            Self::TreatmentModified => "treatment-modified",
+            Self::DiagnosisChanged => "diagnosis-changed",
+            Self::Different => "different",
+        }
+    }
+}
+
+/// One second opinion. Its question and its patient stand in the sealed part.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct CaseRecord {
+    /// The case.
+    pub case: CaseId,
+    /// Whose it is.
+    pub side: Side,
+    /// The patient's pseudonym.
+    pub subject: SubjectId,
+    /// The other institution.
+    pub partner: InstitutionId,
+    /// Why data is sent, a code of v3-ActReason.
+    pub purpose: Purpose,
+    /// When it was opened, or first heard of.
+    pub opened: String,
+    /// When it was closed; `None` while it is open.
+    pub closed: Option<String>,
+}
+
+impl CaseRecord {
+    /// The store key: a partner's ids are kept apart by the partner's name.
+    pub fn key(side: &Side, case: &CaseId) -> Vec<u8> {
+        match side {
+            Side::Ours => format!("ours/{case}"),
+            Side::Theirs(partner) => format!("theirs/{partner}/{case}"),
+        }
+        .into_bytes()
+    }
+}
+
+/// What a case's sealed part holds.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct CasePrivate {
+    /// The patient.
+    #[serde(default)]
+    pub patient: Option<crate::bundle::identity::PatientOfCase>,
+    /// What is asked.
+    #[serde(default)]
+    pub question: String,
+    /// What the opinion said, once it was opened here.
+    #[serde(default)]
+    pub opinions: Vec<OpinionRead>,
+    /// How the case ended.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+}
+
+/// What an opened opinion said.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct OpinionRead {
+    /// The bundle that it came in.
+    pub bundle: BundleId,
+    /// Its outcome.
+    pub outcome: Outcome,
+    /// Who wrote it.
+    #[serde(default)]
+    pub author: Option<String>,
+    /// When it was opened.
+    pub opened: String,
+}
+
+/// A consent on file. The resource itself stands in the sealed part.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ConsentRecord {
+    /// Our id of it.
+    pub consent: ConsentId,
+    /// Counts the changes, from 1.
+    pub version: u32,
+    /// The patient's pseudonym.
+    pub subject: SubjectId,
+    /// When it was recorded.
+    pub added: String,
+    /// The country of each registered partner when it was recorded.
+    pub countries: Vec<(InstitutionId, Country)>,
+    /// When it was withdrawn.
+    pub withdrawn: Option<String>,
+}
+
+/// Where a bundle stands on its way.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for its next attempt.
+    Waiting,
+    /// An attempt is under way.
+    Sending,
+    /// The partner's receipt is verified and recorded.
+    Delivered,
+    /// Denied; a person must act.
+    Refused,
+    /// Stopped before it left: consent withdrawn, case closed.
+    Cancelled,
+    /// Given up after the limits; a person must act.
+    Failed,
+}
+
+impl State {
+    /// Whether nothing more will happen by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Delivered | Self::Refused | Self::Cancelled | Self::Failed)
+    }
+
+    /// The word as it stands in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Sending => "sending",
+            Self::Delivered => "delivered",
+            Self::Refused => "refused",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One try at releasing a bundle.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Attempt {
+    /// When it was decided.
+    pub at: String,
+    /// `permit` or `deny`.
+    pub decision: String,
+    /// Why not, or why it did not arrive.
+    pub reason: Option<Reason>,
+    /// `delivered`, `denied`, `not delivered`, `unknown`; `None` while it is under way.
+    pub outcome: Option<String>,
+    /// What the permit obliges to, so that the dispatch can be made again byte for byte.
+    #[serde(default)]
+    pub obligations: Vec<String>,
+}
+
+/// A bundle on its way out.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct BundleRecord {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// The case.
+    pub case: CaseId,
+    /// Whose case.
+    pub side: Side,
+    /// Where it goes.
+    pub partner: InstitutionId,
+    /// The patient's pseudonym.
+    pub subject: SubjectId,
+    /// What it carries.
+    pub kind: Kind,
+    /// Why it is sent.
+    pub purpose: Purpose,
+    /// What it answers, if it is an opinion.
+    pub answers: Option<Answers>,
+    /// Goes before others.
+    pub urgent: bool,
+    /// When it was sealed or refused.
+    pub created: String,
+    /// The sealed file; `None` when it was refused before sealing.
+    pub sealed: Option<SealedBundle>,
+    /// How many documents it holds.
+    pub documents: u32,
+    /// Every try.
+    pub attempts: Vec<Attempt>,
+    /// Why it is where it is.
+    pub reason: Option<Reason>,
+    /// When it is tried next.
+    pub next_attempt: Option<String>,
+    state: State,
+}
+
+/// What a new bundle record starts from.
+#[derive(Clone, Debug)]
+pub struct NewBundle {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Its case.
+    pub case: CaseRecord,
+    /// Where it goes.
+    pub partner: InstitutionId,
+    /// What it carries.
+    pub kind: Kind,
+    /// What it answers, if it is an opinion.
+    pub answers: Option<Answers>,
+    /// Goes before others.
+    pub urgent: bool,
+    /// How many documents it holds.
+    pub documents: u32,
+}
+
+impl BundleRecord {
+    /// A bundle that is sealed and waits for its first attempt.
+    pub fn sealed(new: NewBundle, sealed: SealedBundle, now: Timestamp) -> Self {
+        let mut record = Self::of(new, State::Waiting, now);
+        record.sealed = Some(sealed);
+        record.next_attempt = Some(clock::stamp(now));
+        record
+    }
+
+    /// A bundle that was refused before anything was sealed.
+    pub fn refused_early(new: NewBundle, reason: Reason, now: Timestamp) -> Self {
+        let mut record = Self::of(new, State::Refused, now);
+        record.reason = Some(reason);
+        record.attempts.push(Attempt {
+            at: clock::stamp(now),
+            decision: "deny".to_owned(),
+            reason: Some(reason),
+            outcome: Some("refused at intake".to_owned()),
+            obligations: Vec::new(),
+        });
+        record
+    }
+
+    fn of(new: NewBundle, state: State, now: Timestamp) -> Self {
+        Self {
+            bundle: new.bundle,
+            case: new.case.case,
+            side: new.case.side,
+            partner: new.partner,
+            subject: new.case.subject,
+            kind: new.kind,
+            purpose: new.case.purpose,
+            answers: new.answers,
+            urgent: new.urgent,
+            created: clock::stamp(now),
+            sealed: None,
+            documents: new.documents,
+            attempts: Vec::new(),
+            reason: None,
+            next_attempt: None,
+            state,
+        }
+    }
+
+    /// Where it stands.
+    pub const fn state(&self) -> State {
+        self.state
+    }
+
+    /// An attempt begins: the decision allows it.
+    #[must_use]
+    pub fn sending(mut self, at: Timestamp, obligations: Vec<String>) -> Self {
+        self.attempts.push(Attempt {
+            at: clock::stamp(at),
+            decision: "permit".to_owned(),
+            reason: None,
+            outcome: None,
+            obligations,
+        });
+        self.state = State::Sending;
+        self.reason = None;
+        self.next_attempt = None;
+        self
+    }
+
+    /// The partner's receipt is here, and verified: the only way to delivered.
+    #[must_use]
+    pub fn delivered(mut self, receipt: &Receipt, attempt: usize) -> Self {
+        debug_assert_eq!(receipt.text().bundle, self.bundle, "Receipt::verify compared the bundle");
+        self.close_attempts("not delivered");
+        if let Some(answered) = self.attempts.get_mut(attempt) {
+            answered.outcome = Some("delivered".to_owned());
+            answered.reason = None;
+        }
+        self.state = State::Delivered;
+        self.reason = None;
+        self.next_attempt = None;
+        self
+    }
+
+    /// It did not arrive, or nobody knows; it is tried again at `next`.
+    #[must_use]
+    pub fn waits(mut self, reason: Reason, outcome: &str, next: Timestamp) -> Self {
+        if let Some(last) = self.attempts.last_mut().filter(|last| last.outcome.is_none()) {
+            last.reason = Some(reason);
+            last.outcome = Some(outcome.to_owned());
+        }
+        self.state = State::Waiting;
+        self.reason = Some(reason);
+        self.next_attempt = Some(clock::stamp(next));
+        self
+    }
+
+    /// A decision said no: it stays here, refused or cancelled.
+    #[must_use]
+    pub fn denied(mut self, reason: Reason, at: Timestamp) -> Self {
+        self.close_attempts("not delivered");
+        self.attempts.push(Attempt {
+            at: clock::stamp(at),
+            decision: "deny".to_owned(),
+            reason: Some(reason),
+            outcome: Some("denied".to_owned()),
+            obligations: Vec::new(),
+        });
+        self.state = match reason {
+            Reason::ConsentWithdrawn | Reason::CaseClosed => State::Cancelled,
+            _ => State::Refused,
+        };
+        self.reason = Some(reason);
+        self.next_attempt = None;
+        self
+    }
+
+    /// The limits are reached, or it can never succeed.
+    #[must_use]
+    pub fn failed(mut self, reason: Reason) -> Self {
+        self.close_attempts("not delivered");
+        self.state = State::Failed;
+        self.reason = Some(reason);
+        self.next_attempt = None;
+        self
+    }
+
+    /// Attempts whose outcome nobody knows yet: the partner may hold the bundle.
+    pub fn open_attempts(&self) -> impl Iterator<Item = (usize, &Attempt)> {
+        self.attempts.iter().enumerate().filter(|(_, attempt)| {
+            attempt.decision == "permit" && attempt.outcome.as_deref().is_none_or(|outcome| outcome == "unknown")
+        })
+    }
+
+    fn close_attempts(&mut self, outcome: &str) {
+        for attempt in &mut self.attempts {
+            if attempt.outcome.as_deref().is_none_or(|known| known == "unknown") {
+                attempt.outcome = Some(outcome.to_owned());
+            }
+        }
+    }
+}
+
+/// A bundle that came in.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct InboxRecord {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Who sent it.
+    pub from: InstitutionId,
+    /// Its case; ours if it is an opinion, theirs if it is records.
+    pub case: CaseId,
+    /// What it carries.
+    pub kind: Kind,
+    /// Why it was sent.
+    pub purpose: Purpose,
+    /// When it was first received.
+    pub received: String,
+    /// SHA-256 of the sealed file.
+    pub sealed_sha256: Digest,
+    /// Size of the sealed file, in bytes.
+    pub sealed_bytes: u64,
+    /// What it answers, if it is an opinion.
+    pub answers: Option<Answers>,
+    /// The dispatch that it came with first, by digest.
+    pub dispatch: Digest,
+    /// When it was first opened here.
+    pub opened: Option<String>,
+}
+
+impl InboxRecord {
+    /// The store key: a partner's ids are kept apart by the partner's name.
+    pub fn key(from: &InstitutionId, bundle: &BundleId) -> Vec<u8> {
+        format!("{from}/{bundle}").into_bytes()
+    }
+}
+
+/// A dispatch that was accepted, so that the same dispatch gets the same receipt.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct AcceptedDispatch {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// When this dispatch was received.
+    pub received: String,
+    /// The statement as it came.
+    pub signed: crate::statement::Signed,
+}
+
+impl AcceptedDispatch {
+    /// The store key, for the record and for the stamp of its entry.
+    pub fn key(from: &InstitutionId, dispatch: &Digest) -> Vec<u8> {
+        format!("{from}/{dispatch}").into_bytes()
+    }
+}

@@ -1,0 +1,229 @@
+//! Everything that can happen at a gateway, as entries of the log: one entry for every change of state.
+//!
+//! Rule: facts are public to whoever holds the log, so they carry codes, ids, pseudonyms and digests of ciphertext;
+//! whatever names or describes a person goes into the detail, which is sealed under that person's key.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::event::{Entry, Event};
+use crate::decision::Denied;
+use crate::id::{BundleId, CaseId, ConsentId, Digest, InstitutionId, SubjectId};
+use crate::json::Object;
+use crate::reason::Reason;
+use crate::records::{Outcome, Side};
+use crate::statement::dispatch::{Dispatch, Release, SealedBundle};
+use crate::statement::receipt::Receipt;
+
+/// A change of state that carries no proof: what it was, on whom, and what only the subject's key may show.
+#[derive(Clone, Debug)]
+pub struct Happened(Entry);
+
+impl Event for Happened {
+    fn entry(&self) -> Entry {
+        self.0.clone()
+    }
+}
+
+impl Happened {
+    fn new(kind: &'static str, facts: Value) -> Self {
+        Self(Entry { kind, facts: object(facts), subject: None, detail: None })
+    }
+
+    fn on(mut self, subject: &SubjectId) -> Self {
+        self.0.subject = Some(subject.clone());
+        self
+    }
+
+    fn with_detail(mut self, detail: Value) -> Self {
+        self.0.detail = Some(object(detail));
+        self
+    }
+
+    /// Names who asked for it: the user of the operating system on whose behalf the staff API was called.
+    #[must_use]
+    pub fn by(mut self, uid: u32) -> Self {
+        self.0.facts.insert("by".to_owned(), json!(format!("uid:{uid}")));
+        self
+    }
+
+    /// The gateway started with this configuration and this policy set.
+    pub fn started(config: Digest, policy: Digest, version: &str) -> Self {
+        Self::new("config", json!({ "config": config, "policy": policy, "software": version }))
+    }
+
+    /// A partner's card was registered or renewed.
+    pub fn partner_added(partner: &InstitutionId, card: Digest, serial: u64, country: &str, renewed: bool) -> Self {
+        let action = if renewed { "renewed" } else { "added" };
+        Self::new(
+            "partner",
+            json!({ "action": action, "partner": partner, "card": card, "serial": serial, "country": country }),
+        )
+    }
+
+    /// A partner's standing changed: `suspended`, `resumed` or `removed`.
+    pub fn partner_standing(partner: &InstitutionId, action: &str) -> Self {
+        Self::new("partner", json!({ "action": action, "partner": partner }))
+    }
+
+    /// A consent was recorded.
+    pub fn consent_added(consent: &ConsentId, subject: &SubjectId, words: &str, sha256: Digest) -> Self {
+        Self::new("consent", json!({ "action": "added", "consent": consent, "version": 1 }))
+            .on(subject)
+            .with_detail(json!({ "permits": words, "sha256": sha256 }))
+    }
+
+    /// A consent was withdrawn.
+    pub fn consent_withdrawn(
+        consent: &ConsentId,
+        version: u32,
+        subject: &SubjectId,
+        reason: &str,
+        cancelled: &[BundleId],
+    ) -> Self {
+        Self::new(
+            "consent",
+            json!({ "action": "withdrawn", "consent": consent, "version": version, "cancelled": cancelled.len() }),
+        )
+        .on(subject)
+        .with_detail(json!({ "reason": reason, "cancelled": cancelled.iter().take(100).collect::<Vec<_>>() }))
+    }
+
+    /// A case was opened here, or first heard of from a partner.
+    pub fn case_opened(case: &CaseId, side: &Side, partner: &InstitutionId, purpose: &str, subject: &SubjectId) -> Self {
+        let ours = matches!(side, Side::Ours);
+        Self::new("case", json!({ "action": "opened", "case": case, "ours": ours, "partner": partner, "purpose": purpose }))
+            .on(subject)
+    }
+
+    /// A case was closed. The outcome is the patient's, so it is sealed.
+    pub fn case_closed(case: &CaseId, subject: &SubjectId, outcome: Outcome) -> Self {
+        Self::new("case", json!({ "action": "closed", "case": case }))
+            .on(subject)
+            .with_detail(json!({ "outcome": outcome.word() }))
+    }
+
+    /// Documents were sealed into a bundle.
+    pub fn sealed(sealed: &SealedBundle, subject: &SubjectId, documents: u32, confirmed: Option<&str>, paths: &[String]) -> Self {
+        let mut detail = json!({ "paths": paths.iter().take(100).collect::<Vec<_>>() });
+        if let (Some(why), Value::Object(fields)) = (confirmed, &mut detail) {
+            fields.insert("patient_confirmed".to_owned(), json!(why));
+        }
+        Self::new(
+            "intake",
+            json!({
+                "bundle": sealed.bundle, "case": sealed.case, "to": sealed.to, "content": sealed.kind.word(),
+                "documents": documents, "sealed_sha256": sealed.sealed_sha256, "sealed_bytes": sealed.sealed_bytes,
+                "patient_confirmed": confirmed.is_some(),
+            }),
+        )
+        .on(subject)
+        .with_detail(detail)
+    }
+
+    /// A bundle was refused for what its documents are, before anything was sealed.
+    pub fn intake_refused(bundle: &BundleId, case: &CaseId, subject: &SubjectId, reason: Reason, items: &[String]) -> Self {
+        Self::new("refusal", json!({ "bundle": bundle, "case": case, "reason": reason.code(), "at": "intake" }))
+            .on(subject)
+            .with_detail(json!({ "items": items.iter().take(20).collect::<Vec<_>>() }))
+    }
+
+    /// A decision said no.
+    pub fn denied(bundle: &BundleId, case: &CaseId, to: &InstitutionId, subject: &SubjectId, denied: &Denied, at: &str) -> Self {
+        Self::new(
+            "refusal",
+            json!({
+                "bundle": bundle, "case": case, "to": to, "reason": denied.reason().code(), "at": at,
+                "policies": denied.policies(), "policy_set": denied.policy_digest(), "engine": denied.engine(),
+            }),
+        )
+        .on(subject)
+        .with_detail(json!({ "says": denied.sentences().into_iter().take(20).collect::<Vec<_>>() }))
+    }
+
+    /// An attempt did not deliver.
+    pub fn attempt_failed(bundle: &BundleId, attempt: u32, to: &InstitutionId, reason: Reason, outcome: &str, gave_up: bool) -> Self {
+        Self::new(
+            "attempt",
+            json!({ "bundle": bundle, "attempt": attempt, "to": to, "reason": reason.code(), "outcome": outcome, "gave_up": gave_up }),
+        )
+    }
+
+    /// A waiting bundle was cancelled because its consent was withdrawn or its case closed.
+    pub fn cancelled(bundle: &BundleId, subject: &SubjectId, reason: Reason) -> Self {
+        Self::new("cancel", json!({ "bundle": bundle, "reason": reason.code() })).on(subject)
+    }
+
+    /// A bundle came in, is stored and verified.
+    pub fn received(dispatch: &Dispatch, digest: Digest, subject: &SubjectId, again: bool) -> Self {
+        Self::new(
+            "inbox",
+            json!({
+                "bundle": dispatch.bundle, "case": dispatch.case, "from": dispatch.from, "content": dispatch.kind.word(),
+                "dispatch": digest, "sealed_sha256": dispatch.sealed_sha256, "sealed_bytes": dispatch.sealed_bytes,
+                "again": again, "their_log": dispatch.head,
+            }),
+        )
+        .on(subject)
+    }
+
+    /// A received bundle was opened with a reader's key.
+    pub fn opened(bundle: &BundleId, from: &InstitutionId, subject: &SubjectId, manifest: Digest, documents: u32, opinion: Option<Outcome>) -> Self {
+        let opened = Self::new("opened", json!({ "bundle": bundle, "from": from, "manifest_sha256": manifest, "documents": documents }))
+            .on(subject);
+        match opinion {
+            Some(outcome) => opened.with_detail(json!({ "outcome": outcome.word() })),
+            None => opened,
+        }
+    }
+
+    /// An opinion was given to a case of a partner; it travels as a bundle of its own.
+    pub fn opinion_given(case: &CaseId, bundle: &BundleId, answers: &BundleId, subject: &SubjectId, outcome: Outcome, author: Option<&str>) -> Self {
+        Self::new("opinion", json!({ "case": case, "bundle": bundle, "answers": answers }))
+            .on(subject)
+            .with_detail(object_without_absent(&[("outcome", Some(outcome.word())), ("author", author)]))
+    }
+}
+
+impl Event for Release {
+    fn entry(&self) -> Entry {
+        let (sealed, permit) = (self.sealed(), self.permit());
+        let mut facts = object(json!({
+            "bundle": sealed.bundle, "case": sealed.case, "to": sealed.to, "content": sealed.kind.word(),
+            "sealed_sha256": sealed.sealed_sha256, "sealed_bytes": sealed.sealed_bytes,
+            "manifest_sha256": sealed.manifest_sha256, "attempt": self.attempt(), "purpose": self.purpose(),
+            "policies": permit.policies(), "policy_set": permit.policy_digest(), "engine": permit.engine(),
+            "obligations": permit.obligations(),
+        }));
+        if let Some((consent, version)) = permit.consent() {
+            facts.insert("consent".to_owned(), json!(consent));
+            facts.insert("consent_version".to_owned(), json!(version));
+        }
+        if let Some(answers) = self.answers() {
+            facts.insert("answers".to_owned(), json!(answers));
+        }
+        Entry { kind: "release", facts, subject: Some(self.subject().clone()), detail: None }
+    }
+}
+
+impl Event for Receipt {
+    fn entry(&self) -> Entry {
+        let text = self.text();
+        let facts = object(json!({
+            "bundle": text.bundle, "partner": text.from, "dispatch": text.dispatch, "receipt": self.signed().digest(),
+            "received": text.received, "first_received": text.first_received, "their_log": text.head,
+        }));
+        Entry { kind: "receipt", facts, subject: None, detail: None }
+    }
+}
+
+fn object(value: Value) -> Object {
+    match value {
+        Value::Object(fields) => fields.into_iter().collect(),
+        _ => Object::new(),
+    }
+}
+
+fn object_without_absent<T: Serialize>(fields: &[(&str, Option<T>)]) -> Value {
+    fields.iter().filter_map(|(name, value)| value.as_ref().map(|value| ((*name).to_owned(), json!(value)))).collect()
+}

@@ -1,0 +1,235 @@
+//! Consents: recorded, shown in plain words, withdrawn.
+//!
+//! Rule: a withdrawal cancels in the same atomic write whatever waits on that consent alone.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Staff, free_text};
+use crate::audit::happened::Happened;
+use crate::audit::log::Change;
+use crate::clock;
+use crate::consent::Consent;
+use crate::gateway::{Gateway, Row, put};
+use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
+use crate::problem::Problem;
+use crate::reason::Reason;
+use crate::records::{ConsentRecord, State};
+use crate::store::{Expect, Put, Space};
+
+/// What `consent add` answers.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConsentView {
+    /// Our id of it.
+    pub consent: ConsentId,
+    /// Counts its changes, from 1.
+    pub version: u32,
+    /// Whether medseal can evaluate it.
+    pub understood: bool,
+    /// What it permits, to whom, until when.
+    pub permits: String,
+    /// When it was recorded.
+    pub added: String,
+    /// When it was withdrawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub withdrawn: Option<String>,
+}
+
+/// What a consent's sealed part holds: the resource, byte for byte.
+#[derive(Debug, Deserialize, Serialize)]
+pub struct ConsentPrivate {
+    /// The resource as it was given.
+    pub resource: String,
+    /// Why it was withdrawn.
+    #[serde(default)]
+    pub withdrawn_because: Option<String>,
+}
+
+/// Records a FHIR Consent.
+pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<ConsentView, Problem> {
+    let consent = Consent::parse(resource)
+        .map_err(|error| Problem::bad_input(error.reason(), format!("this consent cannot be used: {error}")))?;
+    let patients = consent.patients();
+    let first = patients.first().ok_or_else(|| {
+        Problem::bad_input(Reason::ConsentUnsupported, "the consent names no patient by identifier")
+    })?;
+    let subject = subject_of(gateway, patients)?.map_or_else(|| new_subject(gateway, first), Ok)?;
+    let resource = std::str::from_utf8(resource)
+        .map_err(|_| Problem::bad_input(Reason::BadInput, "the consent is not UTF-8 text"))?;
+    let words = consent.in_words();
+    let record = ConsentRecord {
+        consent: ConsentId::random(),
+        version: 1,
+        subject: subject.clone(),
+        added: clock::stamp(gateway.now()),
+        countries: gateway.partners()?.iter().map(|p| (p.id().clone(), p.card().country.clone())).collect(),
+        withdrawn: None,
+    };
+    let private = ConsentPrivate { resource: resource.to_owned(), withdrawn_because: None };
+    let key = record.consent.as_str().as_bytes();
+    let mut puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
+    puts.push(put(Space::Consent, key, &record, Expect::Absent));
+    puts.push(index(&subject, &record.consent));
+    let event = Happened::consent_added(&record.consent, &subject, &words, Digest::of(resource.as_bytes()));
+    gateway.record(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
+    Ok(view(&record, words))
+}
+
+/// The consents on file, of one patient or of all.
+pub fn list(gateway: &Gateway, patient: Option<&PatientIdentifier>) -> Result<Vec<ConsentView>, Problem> {
+    let rows = match patient {
+        Some(patient) => match find_subject(gateway, patient)? {
+            Some(subject) => of_subject(gateway, &subject)?,
+            None => Vec::new(),
+        },
+        None => gateway.rows::<ConsentRecord>(Space::Consent, b"")?,
+    };
+    rows.into_iter().map(|row| described(gateway, &row.value)).collect()
+}
+
+/// One consent.
+pub fn show(gateway: &Gateway, id: &ConsentId) -> Result<ConsentView, Problem> {
+    described(gateway, &found(gateway, id)?.value)
+}
+
+/// What a withdrawal did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Withdrawn {
+    /// The consent.
+    pub consent: ConsentId,
+    /// Its new version.
+    pub version: u32,
+    /// The bundles that no longer leave.
+    pub cancelled: Vec<BundleId>,
+    /// Bundles that were delivered before: they cannot be called back by this.
+    pub delivered: Vec<BundleId>,
+}
+
+/// Withdraws a consent. From the moment it is recorded no attempt passes; what waits is cancelled with it.
+pub async fn withdraw(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: &str) -> Result<Withdrawn, Problem> {
+    let reason = free_text("reason", reason, &gateway.config.limits)?;
+    // A bundle that changes state at the same moment makes the write fail as a whole: then look again.
+    for _ in 0..RACES_MAX {
+        match withdraw_once(gateway, staff, id, &reason).await {
+            Err(problem) if problem.code == Reason::Conflict && problem.status == 409 && !is_withdrawn(gateway, id)? => {}
+            answer => return answer,
+        }
+    }
+    Err(Problem::try_again(Reason::Conflict, "the bundles of this patient changed all the time; nothing was withdrawn"))
+}
+
+async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: &str) -> Result<Withdrawn, Problem> {
+    let row = found(gateway, id)?;
+    let expect = row.unchanged();
+    let mut record = row.value;
+    if record.withdrawn.is_some() {
+        return Err(Problem::conflict(format!("{id} is withdrawn already")));
+    }
+    let now = gateway.now();
+    record.version += 1;
+    record.withdrawn = Some(clock::stamp(now));
+    let subject = record.subject.clone();
+    let key = id.as_str().as_bytes();
+    let mut private: ConsentPrivate = gateway
+        .open_parts(Space::Consent, key, &subject)?
+        .ok_or_else(|| Problem::conflict("this patient's data was erased"))?;
+    private.withdrawn_because = Some(reason.to_owned());
+    let mut change = Change::default();
+    change.puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
+    change.puts.push(put(Space::Consent, key, &record, expect));
+    let (mut cancelled, mut delivered) = (Vec::new(), Vec::new());
+    for bundle in super::bundles::of_subject(gateway, &subject)? {
+        match bundle.value.state() {
+            State::Delivered => delivered.push(bundle.value.bundle.clone()),
+            // A bundle that is on the line, or may have arrived, is settled by its own next decision.
+            State::Waiting if bundle.value.open_attempts().next().is_none() => {
+                let denied = crate::release::would_be_denied(gateway, &bundle.value, Some(id))?;
+                if let Some(why) = denied {
+                    cancelled.push(bundle.value.bundle.clone());
+                    crate::release::cancel(&mut change, bundle, why, now);
+                }
+            }
+            _ => {}
+        }
+    }
+    let event = Happened::consent_withdrawn(id, record.version, &subject, reason, &cancelled);
+    gateway.record(event.by(staff.uid), change).await?;
+    Ok(Withdrawn { consent: id.clone(), version: record.version, cancelled, delivered })
+}
+
+/// Every consent of a patient, withdrawn ones too.
+pub fn of_subject(gateway: &Gateway, subject: &SubjectId) -> Result<Vec<Row<ConsentRecord>>, Problem> {
+    let mut rows = Vec::new();
+    let prefix = format!("consents/{subject}/");
+    gateway.each_key(Space::Index, prefix.as_bytes(), |key, _, _| {
+        let id = &key[prefix.len()..];
+        rows.extend(gateway.row::<ConsentRecord>(Space::Consent, id)?);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// The resource of a consent; `None` when the subject was erased.
+pub fn resource(gateway: &Gateway, record: &ConsentRecord) -> Result<Option<ConsentPrivate>, Problem> {
+    gateway.open_parts(Space::Consent, record.consent.as_str().as_bytes(), &record.subject)
+}
+
+/// The pseudonym of a patient who is known here.
+pub fn find_subject(gateway: &Gateway, patient: &PatientIdentifier) -> Result<Option<SubjectId>, Problem> {
+    gateway.subjects.find(patient).map_err(|error| Problem::internal("the subjects' keys", &error))
+}
+
+/// The pseudonym of a patient, new or known.
+pub fn new_subject(gateway: &Gateway, patient: &PatientIdentifier) -> Result<SubjectId, Problem> {
+    gateway.subjects.find_or_create(patient).map_err(|error| Problem::internal("the subjects' keys", &error))
+}
+
+fn subject_of(gateway: &Gateway, patients: &[PatientIdentifier]) -> Result<Option<SubjectId>, Problem> {
+    for patient in patients {
+        if let Some(subject) = find_subject(gateway, patient)? {
+            return Ok(Some(subject));
+        }
+    }
+    Ok(None)
+}
+
+fn is_withdrawn(gateway: &Gateway, id: &ConsentId) -> Result<bool, Problem> {
+    Ok(found(gateway, id)?.value.withdrawn.is_some())
+}
+
+fn found(gateway: &Gateway, id: &ConsentId) -> Result<Row<ConsentRecord>, Problem> {
+    gateway
+        .row(Space::Consent, id.as_str().as_bytes())?
+        .ok_or_else(|| Problem::not_found(format!("there is no consent {id}")).hint("`medseal consent list` shows them"))
+}
+
+fn described(gateway: &Gateway, record: &ConsentRecord) -> Result<ConsentView, Problem> {
+    let words = match resource(gateway, record)? {
+        Some(private) => Consent::parse(private.resource.as_bytes())
+            .map_or_else(|error| format!("cannot be used: {error}"), |consent| consent.in_words()),
+        None => "erased".to_owned(),
+    };
+    Ok(view(record, words))
+}
+
+fn view(record: &ConsentRecord, words: String) -> ConsentView {
+    ConsentView {
+        consent: record.consent.clone(),
+        version: record.version,
+        understood: true,
+        permits: words,
+        added: record.added.clone(),
+        withdrawn: record.withdrawn.clone(),
+    }
+}
+
+fn index(subject: &SubjectId, consent: &ConsentId) -> Put {
+    Put {
+        space: Space::Index,
+        key: format!("consents/{subject}/{consent}").into_bytes(),
+        expect: Expect::Absent,
+        value: Vec::new(),
+    }
+}
+
+/// How often a withdrawal looks again when bundles change under it.
+const RACES_MAX: usize = 20;

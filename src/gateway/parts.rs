@@ -1,0 +1,90 @@
+//! Sealed parts: what names or describes a person, cut into pieces that the store takes, each under the person's key.
+//!
+//! Rule: nothing personal reaches the store in another way, because the store never really deletes; without the key,
+//! which lies outside it, a part is noise.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use zeroize::Zeroizing;
+
+use super::Gateway;
+use crate::id::SubjectId;
+use crate::problem::Problem;
+use crate::store::{Expect, Put, Space};
+
+impl Gateway {
+    /// Seals `value` under the subject's key into puts below `name`; an older, longer value leaves no piece behind
+    /// that would be read.
+    pub fn seal_parts<T: Serialize>(
+        &self,
+        space: Space,
+        name: &[u8],
+        subject: &SubjectId,
+        value: &T,
+    ) -> Result<Vec<Put>, Problem> {
+        let key = self.subject_key(subject)?;
+        let plain = Zeroizing::new(serde_json::to_vec(value).expect("records serialise"));
+        let pieces: Vec<&[u8]> = plain.chunks(PIECE_BYTES).collect();
+        Ok(pieces
+            .iter()
+            .enumerate()
+            .map(|(number, piece)| {
+                let place = part_key(name, number);
+                let context = context(space, &place, pieces.len());
+                let mut value = u32::try_from(pieces.len()).expect("a limit keeps parts few").to_be_bytes().to_vec();
+                value.extend_from_slice(&key.seal(&context, piece));
+                Put { space: Space::Sealed, key: [&[space.prefix()], place.as_slice()].concat(), expect: Expect::Any, value }
+            })
+            .collect())
+    }
+
+    /// Opens what [`Gateway::seal_parts`] sealed; `None` when there is nothing, or the subject was erased.
+    pub fn open_parts<T: DeserializeOwned>(
+        &self,
+        space: Space,
+        name: &[u8],
+        subject: &SubjectId,
+    ) -> Result<Option<T>, Problem> {
+        let Some(key) = self.subjects.key(subject).map_err(|error| Problem::internal("a subject's key", &error))? else {
+            return Ok(None);
+        };
+        let mut plain = Zeroizing::new(Vec::new());
+        let (mut number, mut count) = (0, 1);
+        while number < count {
+            let place = part_key(name, number);
+            let stored = self
+                .store()
+                .get(Space::Sealed, &[&[space.prefix()], place.as_slice()].concat())
+                .map_err(|error| Problem::internal("the store", &error))?;
+            let Some(stored) = stored else { return Ok(None) };
+            let (head, sealed) = stored.value.split_first_chunk::<4>().ok_or_else(damaged)?;
+            count = u32::from_be_bytes(*head) as usize;
+            let piece = key.open(&context(space, &place, count), sealed).map_err(|_| damaged())?;
+            plain.extend_from_slice(&piece);
+            number += 1;
+        }
+        serde_json::from_slice(&plain).map(Some).map_err(|_| damaged())
+    }
+
+    fn subject_key(&self, subject: &SubjectId) -> Result<crate::subject::SubjectKey, Problem> {
+        self.subjects
+            .key(subject)
+            .map_err(|error| Problem::internal("a subject's key", &error))?
+            .ok_or_else(|| Problem::conflict("this patient's data was erased"))
+    }
+}
+
+fn part_key(name: &[u8], number: usize) -> Vec<u8> {
+    [name, format!("/{number:06}").as_bytes()].concat()
+}
+
+/// Binds a piece to its place and to the number of pieces, so that none can be swapped, dropped or cut off.
+fn context(space: Space, place: &[u8], count: usize) -> Vec<u8> {
+    [b"medseal-part-v1\0", &[space.prefix()][..], place, format!("\0{count}").as_bytes()].concat()
+}
+
+fn damaged() -> Problem {
+    Problem::internal("a sealed part", &std::io::Error::other("it does not open with its subject's key"))
+}
+
+const PIECE_BYTES: usize = 48 * 1024;
