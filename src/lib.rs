@@ -30,14 +30,15 @@ pub mod tls;
 pub mod wire;
 pub mod deliver;
 pub mod receive;
-// -- the case
+// -- the gateway
 pub mod records;
+pub mod problem;
+pub mod gateway;
 pub mod outbox;
 pub mod release;
-pub mod intake;
-pub mod case;
 // -- the program
-pub mod gateway;
+pub mod desk;
+pub mod reception;
 pub mod http;
 pub mod daemon;
 pub mod sample_case;

@@ -286,6 +286,8 @@ impl BundleRecord {
     /// An attempt begins: the decision allows it.
     #[must_use]
     pub fn sending(mut self, at: Timestamp, obligations: Vec<String>) -> Self {
+        // Whoever begins anew has asked the partner about the earlier ones, or never handed over their header.
+        self.close_attempts("not delivered");
         self.attempts.push(Attempt {
             at: clock::stamp(at),
             decision: "permit".to_owned(),
@@ -344,6 +346,22 @@ impl BundleRecord {
         };
         self.reason = Some(reason);
         self.next_attempt = None;
+        self
+    }
+
+    /// A decision said no for a reason that passes: it waits and is decided anew at `next`.
+    #[must_use]
+    pub fn denied_for_now(self, reason: Reason, at: Timestamp, next: Timestamp) -> Self {
+        let mut record = self.denied(reason, at);
+        record.state = State::Waiting;
+        record.next_attempt = Some(clock::stamp(next));
+        record
+    }
+
+    /// It is tried at `at` instead of later.
+    #[must_use]
+    pub fn due(mut self, at: Timestamp) -> Self {
+        self.next_attempt = Some(clock::stamp(at));
         self
     }
 

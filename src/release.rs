@@ -1,1 +1,347 @@
-//! One release, step by step.
+//! One release, step by step: what lib.rs tells, this file does.
+//!
+//! ```text
+//! bundle -> decide (consent AND policy, now) -> record the decision -> deliver over mutual TLS
+//!        -> verify the receipt -> record the receipt
+//! ```
+//!
+//! Rule: each step consumes what only the step before can make. The age header, without which the rest is noise, is
+//! handed over last, under a permit that is fresh at that moment.
+
+mod question;
+
+use std::sync::Arc;
+
+use crate::audit::happened::Happened;
+use crate::audit::log::{Change, Place, Recorded};
+use crate::clock::Timestamp;
+use crate::decision::{self, Denied, Permit};
+use crate::deliver::{DeliverError, Line};
+use crate::gateway::{Gateway, Row, put};
+use crate::id::{BundleId, ConsentId};
+use crate::outbox;
+use crate::partner::Partner;
+use crate::problem::Problem;
+use crate::reason::Reason;
+use crate::records::{BundleRecord, State};
+use crate::statement::dispatch::{Dispatch, InOurLog, Release, SealedBundle, Why};
+use crate::statement::receipt::Receipt;
+use crate::store::{LeaseToken, Settle, Space};
+
+pub use question::{documents_of, question_of, question_of_new};
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The partner has it, and its receipt is recorded.
+    Delivered,
+    /// It stays here: refused, cancelled or given up.
+    Stopped(Reason),
+    /// It is tried again.
+    Waits(Reason),
+}
+
+/// Makes one attempt at releasing a bundle, and settles its job with whatever came of it.
+pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken) -> Result<Ended, Problem> {
+    let mut row = bundle_row(gateway, bundle)?;
+    if row.value.state().is_final() {
+        // Whoever made it final settled its job with it; should one be left, it goes with an entry of its own.
+        let reason = row.value.reason.unwrap_or(Reason::Conflict);
+        let change = Change { settle: vec![Settle::Done(job)], ..Change::default() };
+        gateway.record(Happened::cancelled(bundle, &row.value.subject, reason), change).await?;
+        return Ok(Ended::Stopped(reason));
+    }
+    let partner = match gateway.partner(&row.value.partner) {
+        Ok(partner) => partner,
+        Err(_) => return stop(gateway, row, job, Reason::PartnerUnknown).await,
+    };
+    let mut line = None;
+    if row.value.open_attempts().next().is_some() {
+        // An earlier attempt may have arrived: asking releases nothing, so it needs no permit.
+        match ask_what_became_of_it(gateway, &row.value, &partner, &mut line).await {
+            Ok(Some((receipt, number))) => return settle(gateway, row, receipt, number, job).await,
+            Ok(None) => {}
+            Err(error) => return wait(gateway, row, job, &error, "unknown").await,
+        }
+    }
+    let sealed = match sealed_for(gateway, &row.value, &partner) {
+        Ok(sealed) => sealed,
+        Err(reason) => return stop(gateway, row, job, reason).await,
+    };
+
+    // Decide, and record the decision: only then may a byte leave.
+    let permit = match decide(gateway, &row.value)? {
+        Ok(permit) => permit,
+        Err(denied) => return deny(gateway, row, job, &denied).await,
+    };
+    let (release, mut row, mut decided_at) = let_go(gateway, row, sealed.clone(), permit).await?;
+
+    // Everything but the age header: noise to whoever holds it.
+    let result = async {
+        let line = open_line(gateway, &partner, &mut line).await?;
+        let file = gateway.vault.read(&crate::vault::BlobName::ours(bundle)).map_err(|error| DeliverError::local(&error))?;
+        line.send_body(&release, file).await
+    }
+    .await;
+    if let Err(error) = result {
+        return wait(gateway, row, job, &error, "not delivered").await;
+    }
+
+    // The header, under a permit that is fresh now: whatever was withdrawn meanwhile stops it here.
+    let mut release = release;
+    if gateway.epoch() != decided_at || !release.event().permit().is_fresh(gateway.now()) {
+        let permit = match decide(gateway, &row.value)? {
+            Ok(permit) => permit,
+            Err(denied) => return deny(gateway, row, job, &denied).await,
+        };
+        (release, row, decided_at) = let_go(gateway, row, sealed, permit).await?;
+        if gateway.epoch() != decided_at {
+            return wait_for(gateway, row, job, Reason::PermitStale, "not delivered").await;
+        }
+    }
+    let place = release.place().clone();
+    let number = row.value.attempts.len() - 1;
+    let dispatch = dispatch_of(gateway, &row.value, number, &place);
+    let signed = dispatch.sign(gateway.keys.signer());
+    let digest = signed.digest();
+    let header = gateway.vault.head(&crate::vault::BlobName::ours(bundle), release.event().sealed().header_bytes);
+    let header = match header {
+        Ok(header) => header,
+        Err(error) => return wait(gateway, row, job, &DeliverError::local(&error), "not delivered").await,
+    };
+    let line = open_line(gateway, &partner, &mut line).await;
+    let answer = match line {
+        Ok(line) => line.hand_over(release, signed, header).await,
+        Err(error) => return wait(gateway, row, job, &error, "not delivered").await,
+    };
+    let receipt = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            let outcome = if error.outcome_unknown() { "unknown" } else { "not delivered" };
+            return wait(gateway, row, job, &error, outcome).await;
+        }
+    };
+    let keys = partner.signing_keys_at(gateway.now());
+    match Receipt::verify(receipt, &digest, bundle, partner.id(), gateway.id(), &keys) {
+        Ok(receipt) => settle(gateway, row, receipt, number, job).await,
+        Err(error) => {
+            tracing::warn!(%bundle, %error, "the partner's receipt was not accepted");
+            wait_for(gateway, row, job, Reason::BadReceipt, "unknown").await
+        }
+    }
+}
+
+/// Decides on the bundle as everything stands now.
+pub fn decide(gateway: &Gateway, record: &BundleRecord) -> Result<Result<Permit, Denied>, Problem> {
+    let question = question_of(gateway, record, None)?;
+    Ok(decision::decide(&gateway.gates(), &question, gateway.now()))
+}
+
+/// Why the bundle would be denied if this consent were withdrawn; `None` when it would still be permitted.
+pub fn would_be_denied(
+    gateway: &Gateway,
+    record: &BundleRecord,
+    without: Option<&ConsentId>,
+) -> Result<Option<Reason>, Problem> {
+    let question = question_of(gateway, record, without)?;
+    Ok(decision::decide(&gateway.gates(), &question, gateway.now()).err().map(|denied| denied.reason()))
+}
+
+/// Adds to a change that a waiting bundle is cancelled, with its job.
+pub fn cancel(change: &mut Change, row: Row<BundleRecord>, reason: Reason, now: Timestamp) {
+    let expect = row.unchanged();
+    let (kind, key) = outbox::job_of(&row.value);
+    // A closed case and a withdrawn consent both end as cancelled, whatever else would deny it too.
+    let reason = if reason == Reason::CaseClosed { reason } else { Reason::ConsentWithdrawn };
+    let record = row.value.denied(reason, now);
+    change.puts.push(put(Space::Bundle, &row.key, &record, expect));
+    change.settle.push(Settle::Cancel { kind, key });
+}
+
+/// Records the release: from here on the log says that the bundle may have left.
+async fn let_go(
+    gateway: &Gateway,
+    row: Row<BundleRecord>,
+    sealed: SealedBundle,
+    permit: Permit,
+) -> Result<(Recorded<Release>, Row<BundleRecord>, u64), Problem> {
+    let epoch = gateway.epoch();
+    let obligations = permit.obligations().to_vec();
+    let record = row.value.clone().sending(gateway.now(), obligations);
+    let number = record.attempts.len();
+    let release = Release::new(sealed, permit, why_of(&record), u32::try_from(number).unwrap_or(u32::MAX))
+        .map_err(|error| Problem::internal("a permit", &error))?;
+    let change = Change {
+        puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged())],
+        stamps: vec![(Space::Stamp, release_stamp(&record.bundle, number - 1))],
+        ..Change::default()
+    };
+    let release = gateway.record(release, change).await?;
+    let row = bundle_row(gateway, &record.bundle)?;
+    Ok((release, row, epoch))
+}
+
+/// Records the verified receipt: the only way to delivered.
+async fn settle(
+    gateway: &Gateway,
+    row: Row<BundleRecord>,
+    receipt: Receipt,
+    attempt: usize,
+    job: LeaseToken,
+) -> Result<Ended, Problem> {
+    let record = row.value.clone().delivered(&receipt, attempt);
+    let keep = put(Space::Index, &receipt_key(&record.bundle), receipt.signed(), crate::store::Expect::Any);
+    let change = Change {
+        puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged()), keep],
+        settle: vec![Settle::Done(job)],
+        ..Change::default()
+    };
+    let receipt: Recorded<Receipt> = gateway.record(receipt, change).await?;
+    tracing::info!(bundle = %record.bundle, partner = %record.partner, entry = receipt.place().seq, "delivered");
+    Ok(Ended::Delivered)
+}
+
+/// The answer of the decision is no: the bundle stays, with the reason.
+async fn deny(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, denied: &Denied) -> Result<Ended, Problem> {
+    let now = gateway.now();
+    let reason = denied.reason();
+    let event = Happened::denied(&row.value.bundle, &row.value.case, &row.value.partner, &row.value.subject, denied, "release");
+    let (record, settle) = if outbox::passes_by_itself(reason) {
+        let due = outbox::later(gateway, now);
+        (row.value.clone().denied_for_now(reason, now, due), Settle::Again { token: job, due })
+    } else {
+        (row.value.clone().denied(reason, now), Settle::Done(job))
+    };
+    let change = Change {
+        puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged())],
+        settle: vec![settle],
+        ..Change::default()
+    };
+    gateway.record(event, change).await?;
+    tracing::info!(bundle = %record.bundle, partner = %record.partner, reason = %reason, "denied");
+    Ok(if record.state() == State::Waiting { Ended::Waits(reason) } else { Ended::Stopped(reason) })
+}
+
+/// It can never leave as it is: given up, with the reason.
+async fn stop(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, reason: Reason) -> Result<Ended, Problem> {
+    let record = row.value.clone().failed(reason);
+    let attempts = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
+    let event = Happened::attempt_failed(&record.bundle, attempts, &record.partner, reason, "not delivered", true);
+    let change = Change {
+        puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged())],
+        settle: vec![Settle::Done(job)],
+        ..Change::default()
+    };
+    gateway.record(event, change).await?;
+    tracing::warn!(bundle = %record.bundle, partner = %record.partner, reason = %reason, "given up");
+    Ok(Ended::Stopped(reason))
+}
+
+async fn wait(
+    gateway: &Gateway,
+    row: Row<BundleRecord>,
+    job: LeaseToken,
+    error: &DeliverError,
+    outcome: &str,
+) -> Result<Ended, Problem> {
+    tracing::info!(bundle = %row.value.bundle, partner = %row.value.partner, %error, "not delivered yet");
+    wait_for(gateway, row, job, error.reason(), outcome).await
+}
+
+/// It did not arrive, or nobody knows: recorded, and due again later, or given up at the limits.
+async fn wait_for(
+    gateway: &Gateway,
+    row: Row<BundleRecord>,
+    job: LeaseToken,
+    reason: Reason,
+    outcome: &str,
+) -> Result<Ended, Problem> {
+    let now = gateway.now();
+    let attempts = u32::try_from(row.value.attempts.len()).unwrap_or(u32::MAX);
+    if outbox::is_over(gateway, &row.value, now) {
+        return stop(gateway, row, job, Reason::GaveUp).await;
+    }
+    let due = outbox::next_try(gateway, attempts, now);
+    let record = row.value.clone().waits(reason, outcome, due);
+    let event = Happened::attempt_failed(&record.bundle, attempts, &record.partner, reason, outcome, false);
+    let change = Change {
+        puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged())],
+        settle: vec![Settle::Again { token: job, due }],
+        ..Change::default()
+    };
+    gateway.record(event, change).await?;
+    Ok(Ended::Waits(reason))
+}
+
+/// Asks the partner for the receipt of every attempt whose outcome is not known.
+async fn ask_what_became_of_it(
+    gateway: &Gateway,
+    record: &BundleRecord,
+    partner: &Partner,
+    line: &mut Option<Line>,
+) -> Result<Option<(Receipt, usize)>, DeliverError> {
+    let open: Vec<usize> = record.open_attempts().map(|(number, _)| number).collect();
+    for number in open {
+        let stamp = gateway
+            .row::<Place>(Space::Stamp, &release_stamp(&record.bundle, number))
+            .map_err(|error| DeliverError::local(&error))?;
+        let Some(stamp) = stamp else { continue };
+        let digest = dispatch_of(gateway, record, number, &stamp.value).sign(gateway.keys.signer()).digest();
+        let Some(signed) = open_line(gateway, partner, line).await?.ask_receipt(&digest).await? else { continue };
+        let keys = partner.signing_keys_at(gateway.now());
+        match Receipt::verify(signed, &digest, &record.bundle, partner.id(), gateway.id(), &keys) {
+            Ok(receipt) => return Ok(Some((receipt, number))),
+            Err(error) => tracing::warn!(bundle = %record.bundle, %error, "the partner's receipt was not accepted"),
+        }
+    }
+    Ok(None)
+}
+
+async fn open_line<'a>(
+    gateway: &Gateway,
+    partner: &Partner,
+    line: &'a mut Option<Line>,
+) -> Result<&'a mut Line, DeliverError> {
+    if line.as_ref().is_none_or(|line| line.is_closed()) {
+        *line = Some(Line::to(&gateway.tls, partner.id(), &partner.card().endpoint, &gateway.line_limits()).await?);
+    }
+    Ok(line.as_mut().expect("the line was opened just now"))
+}
+
+/// The dispatch of the attempt with this number; the same every time it is asked for.
+fn dispatch_of(gateway: &Gateway, record: &BundleRecord, number: usize, place: &Place) -> Dispatch {
+    let sealed = record.sealed.as_ref().expect("an attempt is made of sealed bundles only");
+    let place = InOurLog {
+        us: gateway.id().clone(),
+        decision: place.leaf,
+        at: place.at,
+        head: gateway.log_head(place),
+    };
+    let obligations = &record.attempts[number].obligations;
+    Dispatch::of(sealed, &why_of(record), u32::try_from(number + 1).unwrap_or(u32::MAX), obligations, place)
+}
+
+/// The sealed bundle, if one of the keys that it is sealed to is still on the partner's card.
+fn sealed_for(gateway: &Gateway, record: &BundleRecord, partner: &Partner) -> Result<SealedBundle, Reason> {
+    let sealed = record.sealed.clone().ok_or(Reason::Conflict)?;
+    let valid = partner.recipients_at(gateway.now());
+    if sealed.recipients.iter().any(|recipient| valid.contains(recipient)) { Ok(sealed) } else { Err(Reason::RecipientKey) }
+}
+
+fn why_of(record: &BundleRecord) -> Why {
+    Why { purpose: record.purpose.clone(), answers: record.answers.clone(), subject: record.subject.clone() }
+}
+
+fn bundle_row(gateway: &Gateway, bundle: &BundleId) -> Result<Row<BundleRecord>, Problem> {
+    gateway
+        .row(Space::Bundle, bundle.as_str().as_bytes())?
+        .ok_or_else(|| Problem::not_found(format!("there is no bundle {bundle}")))
+}
+
+fn release_stamp(bundle: &BundleId, number: usize) -> Vec<u8> {
+    format!("release/{bundle}/{number}").into_bytes()
+}
+
+fn receipt_key(bundle: &BundleId) -> Vec<u8> {
+    format!("receipt/{bundle}").into_bytes()
+}

@@ -51,6 +51,8 @@ spaces! {
     Transfer = b'T';
     /// Policy sets that were in force; key: digest.
     Policy = b'Y';
+    /// What names or describes a person, in pieces under that person's key; key: the space and key of its record.
+    Sealed = b'Z';
     /// Ways to find a record by something else than its key.
     Index = b'X';
     /// Places of entries in the log, put by the log itself.

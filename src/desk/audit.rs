@@ -1,0 +1,72 @@
+//! The compliance officer's desk: entries as they are stored, the newest checkpoint, a check of the whole log.
+
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::audit::verify::{self, Report};
+use crate::gateway::Gateway;
+use crate::id::CaseId;
+use crate::problem::Problem;
+
+/// Which entries are asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Range {
+    /// The first sequence number.
+    #[serde(default)]
+    pub from: u64,
+    /// How many at most; as many as one answer holds unless it says less.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// Only entries of this case.
+    #[serde(default)]
+    pub case: Option<CaseId>,
+}
+
+/// Entries as they are stored, one a line.
+pub fn entries(gateway: &Gateway, range: &Range) -> Result<Vec<u8>, Problem> {
+    let limit = range.limit.unwrap_or(PAGE_MAX).min(PAGE_MAX);
+    let needle = range.case.as_ref().map(|case| format!("\"case\":\"{case}\""));
+    let (mut lines, mut count, mut from) = (Vec::new(), 0, range.from);
+    while count < limit {
+        let page = gateway.log.entries(from, PAGE_MAX).map_err(|error| Problem::internal("the log", &error))?;
+        let Some((last, _)) = page.last() else { break };
+        from = last + 1;
+        for (_, leaf) in page {
+            let wanted = needle.as_ref().is_none_or(|needle| contains(&leaf, needle.as_bytes()));
+            if wanted && count < limit {
+                lines.extend_from_slice(&leaf);
+                lines.push(b'\n');
+                count += 1;
+            }
+        }
+    }
+    Ok(lines)
+}
+
+/// The newest signed checkpoint, made now if the log grew.
+pub async fn checkpoint(gateway: &Gateway) -> Result<String, Problem> {
+    gateway.log.checkpoint_now().await.map_err(|error| Problem::internal("the log", &error))
+}
+
+/// The keys that verify the checkpoint, and the log's origin.
+pub fn keys(gateway: &Gateway) -> serde_json::Value {
+    json!({ "origin": gateway.log.origin(), "vkeys": [gateway.log.vkey()] })
+}
+
+/// Checks the whole log against its newest checkpoint.
+pub async fn verify(gateway: &Gateway) -> Result<Report, Problem> {
+    let note = checkpoint(gateway).await?;
+    let log = gateway.log.clone();
+    tokio::task::spawn_blocking(move || verify::verify_log(&log, note.as_bytes()))
+        .await
+        .map_err(|error| Problem::internal("the check", &error))?
+        .map_err(|error| Problem::internal("the log", &error))
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+/// The most entries of one answer.
+const PAGE_MAX: usize = 1000;

@@ -1,0 +1,426 @@
+//! Bundles: announced with what the documents say of themselves, sealed as they stream in, looked at on their way.
+//!
+//! Rule: what the caller claims only refuses early; what is sealed was surveyed here, byte by byte, and nothing is
+//! published before every check on it has passed.
+
+mod sealing;
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::sync::{Arc, Mutex};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Staff, cases, free_text};
+use crate::audit::happened::Happened;
+use crate::audit::log::Change;
+use crate::bundle::document::{Document, PatientCheck};
+use crate::bundle::identity::PatientOfCase;
+use crate::clock::{self, Timestamp};
+use crate::gateway::{Gateway, Row, put};
+use crate::id::{BundleId, CaseId, InstitutionId, SubjectId};
+use crate::outbox;
+use crate::problem::{Item, Problem};
+use crate::reason::Reason;
+use crate::records::{Attempt, BundleRecord, CasePrivate, CaseRecord, NewBundle, Side, State};
+use crate::release;
+use crate::statement::Kind;
+use crate::statement::dispatch::Answers;
+use crate::store::{Expect, Put, Space};
+
+pub use sealing::Claim;
+
+/// What `send` is given before the documents come.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announce {
+    /// The case.
+    pub case: CaseId,
+    /// Where it goes; the case's partner unless it says otherwise.
+    #[serde(default)]
+    pub partner: Option<InstitutionId>,
+    /// Goes before others.
+    #[serde(default)]
+    pub urgent: bool,
+    /// Why documents that name another patient belong to the case all the same.
+    #[serde(default)]
+    pub confirm_patient: Option<String>,
+    /// The documents, in the order in which they will come.
+    pub documents: Vec<Claim>,
+}
+
+/// A bundle that was announced and whose documents are awaited. Lives in memory only.
+#[derive(Clone)]
+pub struct Draft {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Its case.
+    pub case: CaseRecord,
+    /// What the case's sealed part holds.
+    pub private: CasePrivate,
+    /// Where it goes.
+    pub partner: InstitutionId,
+    /// What it carries.
+    pub kind: Kind,
+    /// What it answers, if it is an opinion.
+    pub answers: Option<Answers>,
+    /// What the opinion says.
+    pub opinion: Option<super::opinions::OpinionFacts>,
+    /// Goes before others.
+    pub urgent: bool,
+    /// Why documents that name another patient belong to the case all the same.
+    pub confirm_patient: Option<String>,
+    /// The documents.
+    pub claims: Vec<Claim>,
+    announced: Timestamp,
+}
+
+/// The drafts whose documents have not come yet.
+#[derive(Default)]
+pub struct Drafts(Mutex<BTreeMap<BundleId, Draft>>);
+
+impl std::fmt::Debug for Drafts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Drafts")
+    }
+}
+
+impl Drafts {
+    /// Keeps a draft until its documents come; old ones are dropped.
+    pub fn keep(&self, draft: Draft) {
+        let mut drafts = self.0.lock().expect("no one panics while holding the drafts");
+        let oldest = draft.announced - jiff::SignedDuration::from_secs(DRAFT_AGE_S_MAX);
+        drafts.retain(|_, kept| kept.announced > oldest);
+        drafts.insert(draft.bundle.clone(), draft);
+    }
+
+    fn take(&self, bundle: &BundleId) -> Option<Draft> {
+        self.0.lock().expect("no one panics while holding the drafts").remove(bundle)
+    }
+}
+
+/// What `send` is told.
+#[derive(Debug, Serialize)]
+pub struct Announced {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// `draft` until the documents are here.
+    pub state: &'static str,
+}
+
+/// Announces a bundle of records. Refuses early what would be refused later: another patient, no consent, a policy.
+pub async fn announce(gateway: &Gateway, staff: Staff, request: Announce) -> Result<Announced, Problem> {
+    let row = cases::find(gateway, &request.case)?;
+    let case = row.value;
+    if case.side != Side::Ours {
+        return Err(Problem::conflict(format!("{} is the partner's case", case.case))
+            .hint("records go out in a case of ours; answer with `medseal opinion`"));
+    }
+    if case.closed.is_some() {
+        return Err(Problem::refused(Reason::CaseClosed, format!("{} is closed", case.case)));
+    }
+    let confirm_patient =
+        request.confirm_patient.as_deref().map(|why| free_text("reason", why, &gateway.config.limits)).transpose()?;
+    let draft = Draft {
+        bundle: BundleId::random(),
+        private: cases::private(gateway, &case)?,
+        partner: request.partner.unwrap_or_else(|| case.partner.clone()),
+        case,
+        kind: Kind::Records,
+        answers: None,
+        opinion: None,
+        urgent: request.urgent,
+        confirm_patient,
+        claims: request.documents,
+        announced: gateway.now(),
+    };
+    announce_draft(gateway, staff, draft).await
+}
+
+/// Checks a draft as far as its claims go, and keeps it.
+pub async fn announce_draft(gateway: &Gateway, staff: Staff, draft: Draft) -> Result<Announced, Problem> {
+    sealing::check_claims(gateway, &draft)?;
+    let patient = draft.private.patient.as_ref();
+    let mismatches = sealing::claimed_mismatches(&draft.claims, patient);
+    if !mismatches.is_empty() && draft.confirm_patient.is_none() {
+        return Err(refuse_documents(gateway, staff, &draft, Reason::PatientMismatch, mismatches).await);
+    }
+    let documents = sealing::claimed_documents(gateway, &draft)?;
+    ask_early(gateway, staff, &draft, &documents).await?;
+    let announced = Announced { bundle: draft.bundle.clone(), state: "draft" };
+    gateway.drafts.keep(draft);
+    Ok(announced)
+}
+
+/// What sealing ended with.
+#[derive(Debug, Serialize)]
+pub struct Sealed {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Where it stands.
+    pub state: State,
+    /// How many documents it holds.
+    pub documents: u32,
+    /// What nobody could check, in words.
+    pub not_checked: Vec<String>,
+}
+
+/// Takes the documents of an announced bundle as a plain tar stream, surveys and seals them in one pass, and queues it.
+pub async fn fill(
+    gateway: &Arc<Gateway>,
+    staff: Staff,
+    bundle: &BundleId,
+    documents: impl Read + Send + 'static,
+) -> Result<Sealed, Problem> {
+    let draft = gateway
+        .drafts
+        .take(bundle)
+        .ok_or_else(|| Problem::not_found(format!("{bundle} was not announced, or its documents came before")))?;
+    let work = Arc::clone(gateway);
+    let sealing = tokio::task::spawn_blocking(move || {
+        let outcome = sealing::seal(&work, &draft, documents);
+        (draft, outcome)
+    });
+    let (draft, outcome) = sealing.await.map_err(|error| Problem::internal("sealing", &error))?;
+    let done = match outcome {
+        Ok(done) => done,
+        Err(sealing::SealingError::Documents { reason, items }) => {
+            return Err(refuse_documents(gateway, staff, &draft, reason, items).await);
+        }
+        Err(sealing::SealingError::Problem(problem)) => return Err(problem.about(&draft.bundle)),
+    };
+    // What the documents turned out to be may differ from what was claimed.
+    if let Err(problem) = ask_early(gateway, staff, &draft, &done.documents).await {
+        done.discard(gateway);
+        return Err(problem);
+    }
+    done.publish(gateway)?;
+    let record = BundleRecord::sealed(new_bundle(&draft, done.documents.len()), done.sealed.clone(), gateway.now());
+    let paths: Vec<String> = done.documents.iter().map(|document| document.path.to_string()).collect();
+    let event = Happened::sealed(&done.sealed, &record.subject, record.documents, draft.confirm_patient.as_deref(), &paths);
+    let mut puts = gateway.seal_parts(Space::Bundle, bundle.as_str().as_bytes(), &record.subject, &done.documents)?;
+    puts.extend(new_rows(&record));
+    let change = Change { puts, enqueue: vec![outbox::first_job(&record, gateway.now())], ..Change::default() };
+    if let Some(opinion) = &draft.opinion {
+        let answers = draft.answers.as_ref().expect("an opinion answers a dispatch");
+        let given = Happened::opinion_given(
+            &draft.case.case,
+            bundle,
+            &answers.bundle,
+            &record.subject,
+            opinion.outcome,
+            opinion.author.as_deref(),
+        );
+        gateway.record(given.by(staff.uid), Change::default()).await?;
+    }
+    gateway.record(event.by(staff.uid), change).await?;
+    let not_checked = done
+        .documents
+        .iter()
+        .filter(|document| document.patient_check == PatientCheck::NotChecked)
+        .map(|document| document.path.to_string())
+        .collect();
+    Ok(Sealed { bundle: bundle.clone(), state: State::Waiting, documents: record.documents, not_checked })
+}
+
+/// A bundle as the staff sees it.
+#[derive(Debug, Serialize)]
+pub struct BundleView {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Its case.
+    pub case: CaseId,
+    /// Where it goes.
+    pub partner: InstitutionId,
+    /// What it carries.
+    pub kind: Kind,
+    /// Where it stands.
+    pub state: State,
+    /// Why it stands there.
+    pub reason: Option<Reason>,
+    /// The reason in words.
+    pub says: Option<&'static str>,
+    /// What a person can do.
+    pub remedy: Option<&'static str>,
+    /// When it is tried next.
+    pub next_attempt: Option<String>,
+    /// When it was sealed or refused.
+    pub created: String,
+    /// How many documents it holds.
+    pub documents: u32,
+    /// Size of the sealed file, in bytes.
+    pub sealed_bytes: Option<u64>,
+    /// SHA-256 of the sealed file.
+    pub sealed_sha256: Option<crate::id::Digest>,
+    /// Every try.
+    pub attempts: Vec<Attempt>,
+}
+
+impl BundleView {
+    fn of(record: BundleRecord) -> Self {
+        Self {
+            state: record.state(),
+            says: record.reason.map(Reason::meaning),
+            remedy: record.reason.map(Reason::remedy),
+            bundle: record.bundle,
+            case: record.case,
+            partner: record.partner,
+            kind: record.kind,
+            reason: record.reason,
+            next_attempt: record.next_attempt,
+            created: record.created,
+            documents: record.documents,
+            sealed_bytes: record.sealed.as_ref().map(|sealed| sealed.sealed_bytes),
+            sealed_sha256: record.sealed.as_ref().map(|sealed| sealed.sealed_sha256),
+            attempts: record.attempts,
+        }
+    }
+}
+
+/// One bundle.
+pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<BundleView, Problem> {
+    found(gateway, bundle).map(|row| BundleView::of(row.value))
+}
+
+/// Every bundle, newest first.
+pub fn list(gateway: &Gateway) -> Result<Vec<BundleView>, Problem> {
+    let mut rows = gateway.rows::<BundleRecord>(Space::Bundle, b"")?;
+    rows.sort_by(|a, b| b.value.created.cmp(&a.value.created));
+    Ok(rows.into_iter().map(|row| BundleView::of(row.value)).collect())
+}
+
+/// What still waits or is on its way.
+pub fn queue(gateway: &Gateway) -> Result<Vec<BundleView>, Problem> {
+    Ok(list(gateway)?.into_iter().filter(|view| !view.state.is_final()).collect())
+}
+
+/// Waits until nothing more will happen to the bundle by itself, or the time is over.
+pub async fn wait(gateway: &Gateway, bundle: &BundleId, seconds_max: u64) -> Result<BundleView, Problem> {
+    let mut changes = gateway.changes();
+    let over = tokio::time::sleep(std::time::Duration::from_secs(seconds_max));
+    tokio::pin!(over);
+    loop {
+        changes.mark_unchanged();
+        let view = show(gateway, bundle)?;
+        if view.state.is_final() {
+            return Ok(view);
+        }
+        tokio::select! {
+            () = &mut over => return show(gateway, bundle),
+            _ = changes.changed() => {}
+        }
+    }
+}
+
+/// Why a bundle may leave now, or why not.
+#[derive(Debug, Serialize)]
+pub struct Explained {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// `permit` or `deny`, decided now.
+    pub decision: &'static str,
+    /// The consent that permits, with its version.
+    pub consent: Option<String>,
+    /// The rules that decided.
+    pub policies: Vec<String>,
+    /// The reason code of a denial.
+    pub reason: Option<Reason>,
+    /// Plain sentences.
+    pub says: Vec<String>,
+}
+
+/// Decides on the bundle as everything stands now, and says why. Nothing is released and nothing recorded.
+pub fn explain(gateway: &Gateway, bundle: &BundleId) -> Result<Explained, Problem> {
+    let record = found(gateway, bundle)?.value;
+    Ok(match release::decide(gateway, &record)? {
+        Ok(permit) => Explained {
+            bundle: bundle.clone(),
+            decision: "permit",
+            consent: permit.consent().map(|(consent, version)| format!("{consent} version {version}")),
+            policies: permit.policies().to_vec(),
+            reason: None,
+            says: permit.sentences(),
+        },
+        Err(denied) => Explained {
+            bundle: bundle.clone(),
+            decision: "deny",
+            consent: None,
+            policies: denied.policies().to_vec(),
+            reason: Some(denied.reason()),
+            says: denied.sentences(),
+        },
+    })
+}
+
+/// Every bundle of a patient.
+pub fn of_subject(gateway: &Gateway, subject: &SubjectId) -> Result<Vec<Row<BundleRecord>>, Problem> {
+    let mut rows = Vec::new();
+    let prefix = format!("bundles/{subject}/");
+    gateway.each_key(Space::Index, prefix.as_bytes(), |key, _, _| {
+        rows.extend(gateway.row::<BundleRecord>(Space::Bundle, &key[prefix.len()..])?);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+/// Asks the decision early, to refuse early. A permit given here does not count: every attempt asks anew.
+async fn ask_early(gateway: &Gateway, staff: Staff, draft: &Draft, documents: &[Document]) -> Result<(), Problem> {
+    let question = release::question_of_new(gateway, draft, documents)?;
+    let now = gateway.now();
+    let Err(denied) = crate::decision::decide(&gateway.gates(), &question, now) else { return Ok(()) };
+    // What may pass by itself is sealed and waits; everything else is refused here and now.
+    if outbox::passes_by_itself(denied.reason()) {
+        return Ok(());
+    }
+    let record = BundleRecord::refused_early(new_bundle(draft, documents.len()), denied.reason(), now);
+    let case = &draft.case;
+    let event = Happened::denied(&draft.bundle, &case.case, &draft.partner, &case.subject, &denied, "intake");
+    let mut puts = gateway.seal_parts(Space::Bundle, draft.bundle.as_str().as_bytes(), &case.subject, &documents)?;
+    puts.extend(new_rows(&record));
+    gateway.record(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
+    Err(Problem::refused(denied.reason(), denied.sentence()).about(&draft.bundle).with_items(denied.items()))
+}
+
+async fn refuse_documents(gateway: &Gateway, staff: Staff, draft: &Draft, reason: Reason, items: Vec<Item>) -> Problem {
+    let texts: Vec<String> = items.iter().map(|item| format!("{}: {}", item.path, item.text)).collect();
+    let case = &draft.case;
+    let event = Happened::intake_refused(&draft.bundle, &case.case, &case.subject, reason, &texts);
+    let record = BundleRecord::refused_early(new_bundle(draft, draft.claims.len()), reason, gateway.now());
+    let change = Change { puts: new_rows(&record), ..Change::default() };
+    match gateway.record(event.by(staff.uid), change).await {
+        Ok(_) => {
+            let first = texts.first().cloned().unwrap_or_else(|| reason.meaning().to_owned());
+            Problem::refused(reason, first).about(&draft.bundle).with_items(items)
+        }
+        Err(problem) => problem,
+    }
+}
+
+fn new_bundle(draft: &Draft, documents: usize) -> NewBundle {
+    NewBundle {
+        bundle: draft.bundle.clone(),
+        case: draft.case.clone(),
+        partner: draft.partner.clone(),
+        kind: draft.kind,
+        answers: draft.answers.clone(),
+        urgent: draft.urgent,
+        documents: u32::try_from(documents).unwrap_or(u32::MAX),
+    }
+}
+
+fn new_rows(record: &BundleRecord) -> Vec<Put> {
+    let index = format!("bundles/{}/{}", record.subject, record.bundle);
+    vec![
+        put(Space::Bundle, record.bundle.as_str().as_bytes(), record, Expect::Absent),
+        Put { space: Space::Index, key: index.into_bytes(), expect: Expect::Absent, value: Vec::new() },
+    ]
+}
+
+fn found(gateway: &Gateway, bundle: &BundleId) -> Result<Row<BundleRecord>, Problem> {
+    gateway
+        .row(Space::Bundle, bundle.as_str().as_bytes())?
+        .ok_or_else(|| Problem::not_found(format!("there is no bundle {bundle}")).hint("`medseal status` lists them"))
+}
+
+/// How long an announced bundle waits for its documents, in seconds.
+const DRAFT_AGE_S_MAX: i64 = 24 * 3600;

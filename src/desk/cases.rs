@@ -1,0 +1,221 @@
+//! Cases: opened with a question, shown, closed with an outcome.
+
+use serde::{Deserialize, Serialize};
+
+use super::consents::new_subject;
+use super::{Staff, free_text};
+use crate::audit::happened::Happened;
+use crate::audit::log::Change;
+use crate::bundle::identity::PatientOfCase;
+use crate::clock;
+use crate::gateway::{Gateway, Row, put};
+use crate::id::{BundleId, CaseId, InstitutionId, PatientIdentifier, Purpose};
+use crate::problem::Problem;
+use crate::reason::Reason;
+use crate::records::{BundleRecord, CasePrivate, CaseRecord, InboxRecord, OpinionRead, Outcome, Side, State};
+use crate::store::{Expect, Put, Space};
+
+/// What `case open` is given.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenCase {
+    /// The patient's identifier.
+    pub patient: PatientIdentifier,
+    /// The institution that is asked.
+    pub partner: InstitutionId,
+    /// Why data is sent, a code of v3-ActReason.
+    pub purpose: Purpose,
+    /// What is asked.
+    pub question: String,
+    /// The patient's name, to compare with the documents.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The patient's date of birth, `YYYY-MM-DD`.
+    #[serde(default)]
+    pub birth_date: Option<String>,
+    /// The patient's sex as an administrative code.
+    #[serde(default)]
+    pub sex: Option<String>,
+}
+
+/// A case as the staff sees it.
+#[derive(Serialize)]
+pub struct CaseView {
+    /// The case.
+    pub case: CaseId,
+    /// Whether we ask or answer.
+    pub side: &'static str,
+    /// The other institution.
+    pub partner: InstitutionId,
+    /// Why data is sent.
+    pub purpose: Purpose,
+    /// `open` or `closed`.
+    pub state: &'static str,
+    /// When it was opened.
+    pub opened: String,
+    /// When it was closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
+    /// The patient, as `SYSTEM|VALUE`; absent in the list and where it is not known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patient: Option<String>,
+    /// What is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub question: Option<String>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The bundles sent, with their state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sent: Vec<SentBundle>,
+    /// The bundles received.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub received: Vec<BundleId>,
+    /// What the opened opinions say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub opinions: Vec<OpinionRead>,
+}
+
+/// A bundle of a case, in its list.
+#[derive(Debug, Serialize)]
+pub struct SentBundle {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Opens a case.
+pub async fn open(gateway: &Gateway, staff: Staff, request: OpenCase) -> Result<CaseId, Problem> {
+    gateway.partner(&request.partner)?;
+    let question = free_text("question", &request.question, &gateway.config.limits)?;
+    let patient = PatientOfCase::new(
+        vec![request.patient.clone()],
+        request.name.as_deref(),
+        request.birth_date.as_deref(),
+        request.sex.as_deref(),
+    )
+    .map_err(|error| Problem::bad_input(Reason::BadInput, error.to_string()))?;
+    let subject = new_subject(gateway, &request.patient)?;
+    let record = CaseRecord {
+        case: CaseId::random(),
+        side: Side::Ours,
+        subject: subject.clone(),
+        partner: request.partner,
+        purpose: request.purpose,
+        opened: clock::stamp(gateway.now()),
+        closed: None,
+    };
+    let private = CasePrivate { patient: Some(patient), question, ..CasePrivate::default() };
+    let event = Happened::case_opened(&record.case, &record.side, &record.partner, record.purpose.as_str(), &subject);
+    let puts = new_case(gateway, &record, &private)?;
+    gateway.record(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
+    Ok(record.case)
+}
+
+/// The puts of a case that is new here.
+pub fn new_case(gateway: &Gateway, record: &CaseRecord, private: &CasePrivate) -> Result<Vec<Put>, Problem> {
+    let key = CaseRecord::key(&record.side, &record.case);
+    let mut puts = gateway.seal_parts(Space::Case, &key, &record.subject, private)?;
+    puts.push(put(Space::Case, &key, record, Expect::Absent));
+    Ok(puts)
+}
+
+/// Every case, ours and those that partners sent.
+pub fn list(gateway: &Gateway) -> Result<Vec<CaseView>, Problem> {
+    Ok(gateway.rows::<CaseRecord>(Space::Case, b"")?.into_iter().map(|row| view(&row.value)).collect())
+}
+
+/// One case with everything known of it.
+pub fn show(gateway: &Gateway, case: &CaseId) -> Result<CaseView, Problem> {
+    let record = find(gateway, case)?.value;
+    let private = private(gateway, &record)?;
+    let mut shown = view(&record);
+    shown.patient = private.patient.as_ref().and_then(PatientOfCase::first_identifier).map(ToString::to_string);
+    shown.question = (!private.question.is_empty()).then_some(private.question);
+    shown.outcome = private.outcome;
+    shown.opinions = private.opinions;
+    shown.sent = gateway
+        .rows::<BundleRecord>(Space::Bundle, b"")?
+        .into_iter()
+        .filter(|row| row.value.case == *case && row.value.side == record.side)
+        .map(|row| SentBundle { bundle: row.value.bundle.clone(), state: row.value.state() })
+        .collect();
+    shown.received = gateway
+        .rows::<InboxRecord>(Space::Inbox, format!("{}/", record.partner).as_bytes())?
+        .into_iter()
+        .filter(|row| row.value.case == *case)
+        .map(|row| row.value.bundle)
+        .collect();
+    Ok(shown)
+}
+
+/// Closes a case of ours. What waits is cancelled with it.
+pub async fn close(gateway: &Gateway, staff: Staff, case: &CaseId, outcome: Outcome) -> Result<CaseView, Problem> {
+    let row = find(gateway, case)?;
+    if row.value.side != Side::Ours {
+        return Err(Problem::conflict(format!("{case} is the partner's case; only they can close it")));
+    }
+    if row.value.closed.is_some() {
+        return Err(Problem::conflict(format!("{case} is closed already")));
+    }
+    let expect = row.unchanged();
+    let now = gateway.now();
+    let mut record = row.value;
+    record.closed = Some(clock::stamp(now));
+    let mut details = private(gateway, &record)?;
+    details.outcome = Some(outcome);
+    let mut change = Change::default();
+    change.puts = gateway.seal_parts(Space::Case, &row.key, &record.subject, &details)?;
+    change.puts.push(put(Space::Case, &row.key, &record, expect));
+    for bundle in super::bundles::of_subject(gateway, &record.subject)? {
+        let waits = bundle.value.state() == State::Waiting && bundle.value.open_attempts().next().is_none();
+        if waits && bundle.value.case == *case {
+            crate::release::cancel(&mut change, bundle, Reason::CaseClosed, now);
+        }
+    }
+    gateway.record(Happened::case_closed(case, &record.subject, outcome).by(staff.uid), change).await?;
+    show(gateway, case)
+}
+
+/// The case with this id: ours, or the one partner's that has it.
+pub fn find(gateway: &Gateway, case: &CaseId) -> Result<Row<CaseRecord>, Problem> {
+    if let Some(row) = gateway.row(Space::Case, &CaseRecord::key(&Side::Ours, case))? {
+        return Ok(row);
+    }
+    let mut found: Vec<Row<CaseRecord>> = gateway
+        .rows::<CaseRecord>(Space::Case, b"theirs/")?
+        .into_iter()
+        .filter(|row| row.value.case == *case)
+        .collect();
+    match (found.pop(), found.is_empty()) {
+        (Some(row), true) => Ok(row),
+        // Two partners chose the same id: with 80 random bits, one of them did so on purpose.
+        (Some(_), false) => Err(Problem::conflict(format!("more than one partner has a case {case}"))),
+        (None, _) => Err(Problem::not_found(format!("there is no case {case}")).hint("`medseal case list` shows them")),
+    }
+}
+
+/// What the case's sealed part holds; empty when the subject was erased.
+pub fn private(gateway: &Gateway, record: &CaseRecord) -> Result<CasePrivate, Problem> {
+    let key = CaseRecord::key(&record.side, &record.case);
+    Ok(gateway.open_parts(Space::Case, &key, &record.subject)?.unwrap_or_default())
+}
+
+fn view(record: &CaseRecord) -> CaseView {
+    CaseView {
+        case: record.case.clone(),
+        side: if record.side == Side::Ours { "ours" } else { "theirs" },
+        partner: record.partner.clone(),
+        purpose: record.purpose.clone(),
+        state: if record.closed.is_some() { "closed" } else { "open" },
+        opened: record.opened.clone(),
+        closed: record.closed.clone(),
+        patient: None,
+        question: None,
+        outcome: None,
+        sent: Vec::new(),
+        received: Vec::new(),
+        opinions: Vec::new(),
+    }
+}

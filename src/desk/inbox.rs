@@ -1,0 +1,163 @@
+//! The inbox: what came in, to be fetched sealed and opened with the reader's key, wherever that key lives.
+//!
+//! Rule: the gateway hands out sealed bytes only; opening happens in the reader's own process.
+
+use std::fs::File;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Staff, cases};
+use crate::audit::happened::Happened;
+use crate::audit::log::Change;
+use crate::clock;
+use crate::gateway::{Gateway, Row, put};
+use crate::id::{BundleId, CaseId, Digest, InstitutionId};
+use crate::problem::Problem;
+use crate::records::{AcceptedDispatch, CaseRecord, InboxRecord, OpinionRead, Outcome, Side};
+use crate::statement::Kind;
+use crate::store::Space;
+use crate::vault::BlobName;
+
+/// A bundle that came in, in the list.
+#[derive(Debug, Serialize)]
+pub struct InboxView {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Its case.
+    pub case: CaseId,
+    /// Who sent it.
+    pub from: InstitutionId,
+    /// When it was received.
+    pub received: String,
+    /// What it carries.
+    pub kind: Kind,
+    /// Size of the sealed file, in bytes.
+    pub sealed_bytes: u64,
+    /// When it was first opened here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub opened: Option<String>,
+}
+
+/// A bundle that came in, with what is needed to open and check it.
+#[derive(Debug, Serialize)]
+pub struct InboxItem {
+    /// What the list shows.
+    #[serde(flatten)]
+    pub view: InboxView,
+    /// The dispatch that it came with: the exact bytes.
+    pub dispatch: String,
+    /// The signature over the dispatch.
+    pub signature: String,
+    /// The sender's card file, as it is registered here.
+    pub card: String,
+    /// SHA-256 of the sealed file.
+    pub sealed_sha256: Digest,
+}
+
+/// Everything that came in, newest first.
+pub fn list(gateway: &Gateway) -> Result<Vec<InboxView>, Problem> {
+    let mut rows = gateway.rows::<InboxRecord>(Space::Inbox, b"")?;
+    rows.sort_by(|a, b| b.value.received.cmp(&a.value.received));
+    Ok(rows.into_iter().map(|row| view(row.value)).collect())
+}
+
+/// One bundle that came in.
+pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<InboxItem, Problem> {
+    let record = found(gateway, bundle)?.value;
+    let accepted = gateway
+        .row::<AcceptedDispatch>(Space::Transfer, &AcceptedDispatch::key(&record.from, &record.dispatch))?
+        .ok_or_else(|| Problem::conflict("the dispatch of this bundle is not on file"))?
+        .value;
+    Ok(InboxItem {
+        card: gateway.partner(&record.from).map(|partner| partner.card_text().to_owned()).unwrap_or_default(),
+        dispatch: accepted.signed.text,
+        signature: accepted.signed.signature,
+        sealed_sha256: record.sealed_sha256,
+        view: view(record),
+    })
+}
+
+/// The sealed file of a bundle that came in, and its size in bytes.
+pub fn content(gateway: &Gateway, bundle: &BundleId) -> Result<(File, u64), Problem> {
+    let record = found(gateway, bundle)?.value;
+    let name = BlobName::theirs(&record.from, &record.bundle, &record.sealed_sha256);
+    let file = gateway.vault.read(&name).map_err(|error| Problem::internal("the vault", &error))?;
+    Ok((file, record.sealed_bytes))
+}
+
+/// What a reader tells after opening.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Opened {
+    /// How many documents there were.
+    pub documents: u32,
+    /// SHA-256 of the bag's `tagmanifest-sha256.txt`, as it was verified.
+    pub manifest_sha256: Digest,
+    /// What the opinion said, if it is one.
+    #[serde(default)]
+    pub opinion: Option<OpinionOpened>,
+}
+
+/// What an opened opinion said.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpinionOpened {
+    /// What the expert concludes.
+    pub outcome: Outcome,
+    /// Who wrote it.
+    #[serde(default)]
+    pub author: Option<String>,
+}
+
+/// Records that a reader opened a bundle; an opinion's outcome goes to its case.
+pub async fn opened(gateway: &Gateway, staff: Staff, bundle: &BundleId, what: Opened) -> Result<InboxView, Problem> {
+    let row = found(gateway, bundle)?;
+    let expect = row.unchanged();
+    let mut record = row.value;
+    let now = clock::stamp(gateway.now());
+    record.opened.get_or_insert_with(|| now.clone());
+    let side = if record.kind == Kind::Opinion { Side::Ours } else { Side::Theirs(record.from.clone()) };
+    let case = gateway
+        .row::<CaseRecord>(Space::Case, &CaseRecord::key(&side, &record.case))?
+        .ok_or_else(|| Problem::conflict("the case of this bundle is not on file"))?;
+    let mut change = Change { puts: vec![put(Space::Inbox, &row.key, &record, expect)], ..Change::default() };
+    let outcome = what.opinion.as_ref().map(|opinion| opinion.outcome);
+    if let Some(opinion) = what.opinion.filter(|_| record.kind == Kind::Opinion) {
+        let mut details = cases::private(gateway, &case.value)?;
+        details.opinions.retain(|read| read.bundle != *bundle);
+        details.opinions.push(OpinionRead {
+            bundle: bundle.clone(),
+            outcome: opinion.outcome,
+            author: opinion.author,
+            opened: now,
+        });
+        change.puts.extend(gateway.seal_parts(Space::Case, &case.key, &case.value.subject, &details)?);
+        // The record itself is written again, so that two readers at one moment do not lose one another's opinion.
+        change.puts.push(put(Space::Case, &case.key, &case.value, case.unchanged()));
+    }
+    let event = Happened::opened(bundle, &record.from, &case.value.subject, what.manifest_sha256, what.documents, outcome);
+    gateway.record(event.by(staff.uid), change).await?;
+    Ok(view(record))
+}
+
+fn found(gateway: &Gateway, bundle: &BundleId) -> Result<Row<InboxRecord>, Problem> {
+    let mut rows: Vec<Row<InboxRecord>> =
+        gateway.rows::<InboxRecord>(Space::Inbox, b"")?.into_iter().filter(|row| row.value.bundle == *bundle).collect();
+    match (rows.pop(), rows.is_empty()) {
+        (Some(row), true) => Ok(row),
+        (Some(_), false) => Err(Problem::conflict(format!("more than one partner sent a bundle {bundle}"))),
+        (None, _) => Err(Problem::not_found(format!("no bundle {bundle} came in")).hint("`medseal inbox` lists them")),
+    }
+}
+
+fn view(record: InboxRecord) -> InboxView {
+    InboxView {
+        bundle: record.bundle,
+        case: record.case,
+        from: record.from,
+        received: record.received,
+        kind: record.kind,
+        sealed_bytes: record.sealed_bytes,
+        opened: record.opened,
+    }
+}

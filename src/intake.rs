@@ -1,1 +1,0 @@
-//! Documents in, a sealed bundle out.
