@@ -3,6 +3,7 @@
 //! Rule: everything that changes state goes through [`Gateway::record`], which makes the entry and the change one
 //! atomic write; what names a person is sealed before it gets there.
 
+mod on_file;
 mod parts;
 mod rows;
 
@@ -12,6 +13,7 @@ use std::sync::{Arc, RwLock};
 
 use tokio::sync::watch;
 
+pub use on_file::ConsentPrivate;
 pub use rows::Row;
 
 use crate::audit::event::Event;

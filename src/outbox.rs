@@ -10,50 +10,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::clock::Timestamp;
 use crate::gateway::Gateway;
-use crate::id::{BundleId, InstitutionId, random_bytes};
-use crate::problem::Problem;
-use crate::reason::Reason;
-use crate::records::BundleRecord;
+use crate::id::{BundleId, InstitutionId};
+use crate::queue::kind_of;
 use crate::release;
-use crate::store::{Job, LeaseToken, Settle};
-
-/// The job of a bundle: its kind names the partner, its key the bundle.
-pub fn job_of(record: &BundleRecord) -> (String, Vec<u8>) {
-    (kind_of(&record.partner), record.bundle.as_str().as_bytes().to_vec())
-}
-
-/// The job that makes a bundle's first attempt due now.
-pub fn first_job(record: &BundleRecord, now: Timestamp) -> Job {
-    let (kind, key) = job_of(record);
-    Job { kind, key, due: now, priority: if record.urgent { 9 } else { 5 } }
-}
-
-/// Whether a denial for this reason may pass without anyone touching the bundle.
-pub const fn passes_by_itself(reason: Reason) -> bool {
-    matches!(reason, Reason::PartnerSuspended | Reason::ConsentNotYet)
-}
-
-/// When a bundle that was denied for now is decided again.
-pub fn later(gateway: &Gateway, now: Timestamp) -> Timestamp {
-    now + jiff::SignedDuration::from_secs(i64::from(gateway.config.retry.delay_s_max))
-}
-
-/// When the next attempt is due after `attempts` of them.
-pub fn next_try(gateway: &Gateway, attempts: u32, now: Timestamp) -> Timestamp {
-    let retry = &gateway.config.retry;
-    let [jitter] = random_bytes::<1>();
-    now + jiff::SignedDuration::from_millis(delay_ms(attempts, retry.delay_s_first, retry.delay_s_max, jitter))
-}
-
-/// Whether the limits on attempts or age are reached.
-pub fn is_over(gateway: &Gateway, record: &BundleRecord, now: Timestamp) -> bool {
-    let retry = &gateway.config.retry;
-    let created = crate::clock::read_stamp(&record.created).unwrap_or(now);
-    record.attempts.len() >= retry.attempts_max as usize
-        || now.duration_since(created).as_secs() >= i64::from(retry.age_s_max)
-}
+use crate::store::{Job, LeaseToken};
 
 /// Runs the outbox until `stop` turns true; attempts under way are finished first.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
@@ -137,18 +98,6 @@ fn until_next(gateway: &Gateway, kind: &str) -> Duration {
     wait.clamp(Duration::from_millis(10), IDLE_MAX)
 }
 
-fn kind_of(partner: &InstitutionId) -> String {
-    format!("deliver/{partner}")
-}
-
-/// The wait before attempt `attempts + 1`, in milliseconds: it doubles from `first_s`, at most `max_s`, times a jitter
-/// of one half to one, so that bundles do not all come back at once after an outage.
-fn delay_ms(attempts: u32, first_s: u32, max_s: u32, jitter: u8) -> i64 {
-    let doubled = i64::from(first_s).saturating_mul(1 << attempts.saturating_sub(1).min(20));
-    let capped = doubled.min(i64::from(max_s)) * 1000;
-    capped / 2 + capped / 2 * i64::from(jitter) / 255
-}
-
 const OWNER: &str = "outbox";
 
 /// How long an attempt may hold its job: longer than any transfer that the limits allow.
@@ -159,17 +108,3 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// The pause after an attempt that could not be settled, so that it does not spin.
 const UNSETTLED_PAUSE: Duration = Duration::from_millis(200);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_doubles_up_to_its_limit_and_is_never_below_half() {
-        assert_eq!(delay_ms(1, 5, 900, 255), 5000);
-        assert_eq!(delay_ms(1, 5, 900, 0), 2500);
-        assert_eq!(delay_ms(3, 5, 900, 255), 20_000);
-        assert_eq!(delay_ms(60, 5, 900, 255), 900_000);
-        assert_eq!(delay_ms(0, 5, 900, 255), 5000);
-    }
-}

@@ -11,7 +11,8 @@ use crate::clock;
 use crate::gateway::{Gateway, put};
 use crate::id::{Digest, InstitutionId, PatientIdentifier};
 use crate::problem::Problem;
-use crate::records::{AcceptedDispatch, CasePrivate, CaseRecord, InboxRecord, Side};
+use crate::records::{AcceptedDispatch, BundleRecord, CasePrivate, CaseRecord, InboxRecord, Side};
+use crate::release;
 use crate::statement::dispatch::Dispatch;
 use crate::statement::receipt::ReceiptText;
 use crate::statement::{Kind, Signed};
@@ -106,7 +107,7 @@ async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, si
             // We do not know their patient: the pseudonym is that of the case, with a key of its own.
             let pseudonym = PatientIdentifier::new(&format!("urn:medseal:case:{from}"), dispatch.case.as_str())
                 .expect("a case id is a valid identifier");
-            let subject = super::desk::consents::new_subject(gateway, &pseudonym)?;
+            let subject = gateway.new_subject(&pseudonym)?;
             let case = CaseRecord {
                 case: dispatch.case.clone(),
                 side,
@@ -116,7 +117,7 @@ async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, si
                 opened: now.clone(),
                 closed: None,
             };
-            change.puts.extend(super::desk::cases::new_case(gateway, &case, &CasePrivate::default())?);
+            change.puts.extend(gateway.new_case(&case, &CasePrivate::default())?);
             subject
         }
     };
@@ -155,11 +156,14 @@ async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, si
 /// Whether an opinion answers a bundle that we sent to this partner, in the case that it names.
 fn answers_ours(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch) -> Result<bool, Problem> {
     let Some(answers) = &dispatch.answers else { return Ok(false) };
-    let sent = gateway.row::<crate::records::BundleRecord>(Space::Bundle, answers.bundle.as_str().as_bytes())?;
-    Ok(sent.is_some_and(|sent| {
-        let sent = sent.value;
-        sent.partner == *from && sent.case == dispatch.case && sent.side == Side::Ours && !sent.attempts.is_empty()
-    }))
+    let Some(sent) = gateway.row::<BundleRecord>(Space::Bundle, answers.bundle.as_str().as_bytes())? else {
+        return Ok(false);
+    };
+    let sent = sent.value;
+    if sent.partner != *from || sent.case != dispatch.case || sent.side != Side::Ours {
+        return Ok(false);
+    }
+    Ok(release::dispatches_of(gateway, &sent)?.contains(&answers.dispatch))
 }
 
 /// How often the same dispatch may come at one moment before the sender is told to come again.

@@ -18,17 +18,28 @@ use crate::clock::Timestamp;
 use crate::decision::{self, Denied, Permit};
 use crate::deliver::{DeliverError, Line};
 use crate::gateway::{Gateway, Row, put};
-use crate::id::{BundleId, ConsentId};
-use crate::outbox;
+use crate::id::{BundleId, ConsentId, Digest};
 use crate::partner::Partner;
 use crate::problem::Problem;
+use crate::queue;
 use crate::reason::Reason;
 use crate::records::{BundleRecord, State};
 use crate::statement::dispatch::{Dispatch, InOurLog, Release, SealedBundle, Why};
 use crate::statement::receipt::Receipt;
 use crate::store::{LeaseToken, Settle, Space};
 
-pub use question::{documents_of, question_of, question_of_new};
+pub use question::{question_of, question_of_new};
+
+/// The digest of every dispatch that was made for this bundle.
+pub fn dispatches_of(gateway: &Gateway, record: &BundleRecord) -> Result<Vec<Digest>, Problem> {
+    let mut digests = Vec::new();
+    for number in (0..record.attempts.len()).filter(|number| record.attempts[*number].decision == "permit") {
+        if let Some(stamp) = gateway.row::<Place>(Space::Stamp, &release_stamp(&record.bundle, number))? {
+            digests.push(dispatch_of(gateway, record, number, &stamp.value).sign(gateway.keys.signer()).digest());
+        }
+    }
+    Ok(digests)
+}
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -150,7 +161,7 @@ pub fn would_be_denied(
 /// Adds to a change that a waiting bundle is cancelled, with its job.
 pub fn cancel(change: &mut Change, row: Row<BundleRecord>, reason: Reason, now: Timestamp) {
     let expect = row.unchanged();
-    let (kind, key) = outbox::job_of(&row.value);
+    let (kind, key) = queue::job_of(&row.value);
     // A closed case and a withdrawn consent both end as cancelled, whatever else would deny it too.
     let reason = if reason == Reason::CaseClosed { reason } else { Reason::ConsentWithdrawn };
     let record = row.value.denied(reason, now);
@@ -206,8 +217,8 @@ async fn deny(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, denied
     let now = gateway.now();
     let reason = denied.reason();
     let event = Happened::denied(&row.value.bundle, &row.value.case, &row.value.partner, &row.value.subject, denied, "release");
-    let (record, settle) = if outbox::passes_by_itself(reason) {
-        let due = outbox::later(gateway, now);
+    let (record, settle) = if queue::passes_by_itself(reason) {
+        let due = queue::later(gateway, now);
         (row.value.clone().denied_for_now(reason, now, due), Settle::Again { token: job, due })
     } else {
         (row.value.clone().denied(reason, now), Settle::Done(job))
@@ -258,10 +269,10 @@ async fn wait_for(
 ) -> Result<Ended, Problem> {
     let now = gateway.now();
     let attempts = u32::try_from(row.value.attempts.len()).unwrap_or(u32::MAX);
-    if outbox::is_over(gateway, &row.value, now) {
+    if queue::is_over(gateway, &row.value, now) {
         return stop(gateway, row, job, Reason::GaveUp).await;
     }
-    let due = outbox::next_try(gateway, attempts, now);
+    let due = queue::next_try(gateway, attempts, now);
     let record = row.value.clone().waits(reason, outcome, due);
     let event = Happened::attempt_failed(&record.bundle, attempts, &record.partner, reason, outcome, false);
     let change = Change {

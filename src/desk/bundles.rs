@@ -19,8 +19,8 @@ use crate::bundle::identity::PatientOfCase;
 use crate::clock::{self, Timestamp};
 use crate::gateway::{Gateway, Row, put};
 use crate::id::{BundleId, CaseId, InstitutionId, SubjectId};
-use crate::outbox;
 use crate::problem::{Item, Problem};
+use crate::queue;
 use crate::reason::Reason;
 use crate::records::{Attempt, BundleRecord, CasePrivate, CaseRecord, NewBundle, Side, State};
 use crate::release;
@@ -123,7 +123,7 @@ pub async fn announce(gateway: &Gateway, staff: Staff, request: Announce) -> Res
         request.confirm_patient.as_deref().map(|why| free_text("reason", why, &gateway.config.limits)).transpose()?;
     let draft = Draft {
         bundle: BundleId::random(),
-        private: cases::private(gateway, &case)?,
+        private: gateway.case_private(&case)?,
         partner: request.partner.unwrap_or_else(|| case.partner.clone()),
         case,
         kind: Kind::Records,
@@ -200,7 +200,7 @@ pub async fn fill(
     let event = Happened::sealed(&done.sealed, &record.subject, record.documents, draft.confirm_patient.as_deref(), &paths);
     let mut puts = gateway.seal_parts(Space::Bundle, bundle.as_str().as_bytes(), &record.subject, &done.documents)?;
     puts.extend(new_rows(&record));
-    let change = Change { puts, enqueue: vec![outbox::first_job(&record, gateway.now())], ..Change::default() };
+    let change = Change { puts, enqueue: vec![queue::first_job(&record, gateway.now())], ..Change::default() };
     if let Some(opinion) = &draft.opinion {
         let answers = draft.answers.as_ref().expect("an opinion answers a dispatch");
         let given = Happened::opinion_given(
@@ -352,24 +352,13 @@ pub fn explain(gateway: &Gateway, bundle: &BundleId) -> Result<Explained, Proble
     })
 }
 
-/// Every bundle of a patient.
-pub fn of_subject(gateway: &Gateway, subject: &SubjectId) -> Result<Vec<Row<BundleRecord>>, Problem> {
-    let mut rows = Vec::new();
-    let prefix = format!("bundles/{subject}/");
-    gateway.each_key(Space::Index, prefix.as_bytes(), |key, _, _| {
-        rows.extend(gateway.row::<BundleRecord>(Space::Bundle, &key[prefix.len()..])?);
-        Ok(())
-    })?;
-    Ok(rows)
-}
-
 /// Asks the decision early, to refuse early. A permit given here does not count: every attempt asks anew.
 async fn ask_early(gateway: &Gateway, staff: Staff, draft: &Draft, documents: &[Document]) -> Result<(), Problem> {
-    let question = release::question_of_new(gateway, draft, documents)?;
+    let question = release::question_of_new(gateway, &new_bundle(draft, documents.len()), documents)?;
     let now = gateway.now();
     let Err(denied) = crate::decision::decide(&gateway.gates(), &question, now) else { return Ok(()) };
     // What may pass by itself is sealed and waits; everything else is refused here and now.
-    if outbox::passes_by_itself(denied.reason()) {
+    if queue::passes_by_itself(denied.reason()) {
         return Ok(());
     }
     let record = BundleRecord::refused_early(new_bundle(draft, documents.len()), denied.reason(), now);

@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::consents::new_subject;
 use super::{Staff, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
@@ -96,7 +95,7 @@ pub async fn open(gateway: &Gateway, staff: Staff, request: OpenCase) -> Result<
         request.sex.as_deref(),
     )
     .map_err(|error| Problem::bad_input(Reason::BadInput, error.to_string()))?;
-    let subject = new_subject(gateway, &request.patient)?;
+    let subject = gateway.new_subject(&request.patient)?;
     let record = CaseRecord {
         case: CaseId::random(),
         side: Side::Ours,
@@ -108,17 +107,9 @@ pub async fn open(gateway: &Gateway, staff: Staff, request: OpenCase) -> Result<
     };
     let private = CasePrivate { patient: Some(patient), question, ..CasePrivate::default() };
     let event = Happened::case_opened(&record.case, &record.side, &record.partner, record.purpose.as_str(), &subject);
-    let puts = new_case(gateway, &record, &private)?;
+    let puts = gateway.new_case(&record, &private)?;
     gateway.record(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
     Ok(record.case)
-}
-
-/// The puts of a case that is new here.
-pub fn new_case(gateway: &Gateway, record: &CaseRecord, private: &CasePrivate) -> Result<Vec<Put>, Problem> {
-    let key = CaseRecord::key(&record.side, &record.case);
-    let mut puts = gateway.seal_parts(Space::Case, &key, &record.subject, private)?;
-    puts.push(put(Space::Case, &key, record, Expect::Absent));
-    Ok(puts)
 }
 
 /// Every case, ours and those that partners sent.
@@ -129,7 +120,7 @@ pub fn list(gateway: &Gateway) -> Result<Vec<CaseView>, Problem> {
 /// One case with everything known of it.
 pub fn show(gateway: &Gateway, case: &CaseId) -> Result<CaseView, Problem> {
     let record = find(gateway, case)?.value;
-    let private = private(gateway, &record)?;
+    let private = gateway.case_private(&record)?;
     let mut shown = view(&record);
     shown.patient = private.patient.as_ref().and_then(PatientOfCase::first_identifier).map(ToString::to_string);
     shown.question = (!private.question.is_empty()).then_some(private.question);
@@ -163,12 +154,12 @@ pub async fn close(gateway: &Gateway, staff: Staff, case: &CaseId, outcome: Outc
     let now = gateway.now();
     let mut record = row.value;
     record.closed = Some(clock::stamp(now));
-    let mut details = private(gateway, &record)?;
+    let mut details = gateway.case_private(&record)?;
     details.outcome = Some(outcome);
     let mut change = Change::default();
     change.puts = gateway.seal_parts(Space::Case, &row.key, &record.subject, &details)?;
     change.puts.push(put(Space::Case, &row.key, &record, expect));
-    for bundle in super::bundles::of_subject(gateway, &record.subject)? {
+    for bundle in gateway.bundles_of(&record.subject)? {
         let waits = bundle.value.state() == State::Waiting && bundle.value.open_attempts().next().is_none();
         if waits && bundle.value.case == *case {
             crate::release::cancel(&mut change, bundle, Reason::CaseClosed, now);
@@ -194,12 +185,6 @@ pub fn find(gateway: &Gateway, case: &CaseId) -> Result<Row<CaseRecord>, Problem
         (Some(_), false) => Err(Problem::conflict(format!("more than one partner has a case {case}"))),
         (None, _) => Err(Problem::not_found(format!("there is no case {case}")).hint("`medseal case list` shows them")),
     }
-}
-
-/// What the case's sealed part holds; empty when the subject was erased.
-pub fn private(gateway: &Gateway, record: &CaseRecord) -> Result<CasePrivate, Problem> {
-    let key = CaseRecord::key(&record.side, &record.case);
-    Ok(gateway.open_parts(Space::Case, &key, &record.subject)?.unwrap_or_default())
 }
 
 fn view(record: &CaseRecord) -> CaseView {

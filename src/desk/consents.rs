@@ -2,14 +2,14 @@
 //!
 //! Rule: a withdrawal cancels in the same atomic write whatever waits on that consent alone.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Staff, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
 use crate::consent::Consent;
-use crate::gateway::{Gateway, Row, put};
+use crate::gateway::{ConsentPrivate, Gateway, Row, put};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
 use crate::reason::Reason;
@@ -34,16 +34,6 @@ pub struct ConsentView {
     pub withdrawn: Option<String>,
 }
 
-/// What a consent's sealed part holds: the resource, byte for byte.
-#[derive(Debug, Deserialize, Serialize)]
-pub struct ConsentPrivate {
-    /// The resource as it was given.
-    pub resource: String,
-    /// Why it was withdrawn.
-    #[serde(default)]
-    pub withdrawn_because: Option<String>,
-}
-
 /// Records a FHIR Consent.
 pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<ConsentView, Problem> {
     let consent = Consent::parse(resource)
@@ -52,7 +42,7 @@ pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<Con
     let first = patients.first().ok_or_else(|| {
         Problem::bad_input(Reason::ConsentUnsupported, "the consent names no patient by identifier")
     })?;
-    let subject = subject_of(gateway, patients)?.map_or_else(|| new_subject(gateway, first), Ok)?;
+    let subject = subject_of(gateway, patients)?.map_or_else(|| gateway.new_subject(first), Ok)?;
     let resource = std::str::from_utf8(resource)
         .map_err(|_| Problem::bad_input(Reason::BadInput, "the consent is not UTF-8 text"))?;
     let words = consent.in_words();
@@ -77,8 +67,8 @@ pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<Con
 /// The consents on file, of one patient or of all.
 pub fn list(gateway: &Gateway, patient: Option<&PatientIdentifier>) -> Result<Vec<ConsentView>, Problem> {
     let rows = match patient {
-        Some(patient) => match find_subject(gateway, patient)? {
-            Some(subject) => of_subject(gateway, &subject)?,
+        Some(patient) => match gateway.find_subject(patient)? {
+            Some(subject) => gateway.consents_of(&subject)?,
             None => Vec::new(),
         },
         None => gateway.rows::<ConsentRecord>(Space::Consent, b"")?,
@@ -137,7 +127,7 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
     change.puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
     change.puts.push(put(Space::Consent, key, &record, expect));
     let (mut cancelled, mut delivered) = (Vec::new(), Vec::new());
-    for bundle in super::bundles::of_subject(gateway, &subject)? {
+    for bundle in gateway.bundles_of(&subject)? {
         match bundle.value.state() {
             State::Delivered => delivered.push(bundle.value.bundle.clone()),
             // A bundle that is on the line, or may have arrived, is settled by its own next decision.
@@ -156,36 +146,9 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
     Ok(Withdrawn { consent: id.clone(), version: record.version, cancelled, delivered })
 }
 
-/// Every consent of a patient, withdrawn ones too.
-pub fn of_subject(gateway: &Gateway, subject: &SubjectId) -> Result<Vec<Row<ConsentRecord>>, Problem> {
-    let mut rows = Vec::new();
-    let prefix = format!("consents/{subject}/");
-    gateway.each_key(Space::Index, prefix.as_bytes(), |key, _, _| {
-        let id = &key[prefix.len()..];
-        rows.extend(gateway.row::<ConsentRecord>(Space::Consent, id)?);
-        Ok(())
-    })?;
-    Ok(rows)
-}
-
-/// The resource of a consent; `None` when the subject was erased.
-pub fn resource(gateway: &Gateway, record: &ConsentRecord) -> Result<Option<ConsentPrivate>, Problem> {
-    gateway.open_parts(Space::Consent, record.consent.as_str().as_bytes(), &record.subject)
-}
-
-/// The pseudonym of a patient who is known here.
-pub fn find_subject(gateway: &Gateway, patient: &PatientIdentifier) -> Result<Option<SubjectId>, Problem> {
-    gateway.subjects.find(patient).map_err(|error| Problem::internal("the subjects' keys", &error))
-}
-
-/// The pseudonym of a patient, new or known.
-pub fn new_subject(gateway: &Gateway, patient: &PatientIdentifier) -> Result<SubjectId, Problem> {
-    gateway.subjects.find_or_create(patient).map_err(|error| Problem::internal("the subjects' keys", &error))
-}
-
 fn subject_of(gateway: &Gateway, patients: &[PatientIdentifier]) -> Result<Option<SubjectId>, Problem> {
     for patient in patients {
-        if let Some(subject) = find_subject(gateway, patient)? {
+        if let Some(subject) = gateway.find_subject(patient)? {
             return Ok(Some(subject));
         }
     }
@@ -203,7 +166,7 @@ fn found(gateway: &Gateway, id: &ConsentId) -> Result<Row<ConsentRecord>, Proble
 }
 
 fn described(gateway: &Gateway, record: &ConsentRecord) -> Result<ConsentView, Problem> {
-    let words = match resource(gateway, record)? {
+    let words = match gateway.consent_private(record)? {
         Some(private) => Consent::parse(private.resource.as_bytes())
             .map_or_else(|error| format!("cannot be used: {error}"), |consent| consent.in_words()),
         None => "erased".to_owned(),

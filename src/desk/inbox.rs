@@ -6,7 +6,7 @@ use std::fs::File;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Staff, cases};
+use super::Staff;
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
@@ -123,7 +123,7 @@ pub async fn opened(gateway: &Gateway, staff: Staff, bundle: &BundleId, what: Op
     let mut change = Change { puts: vec![put(Space::Inbox, &row.key, &record, expect)], ..Change::default() };
     let outcome = what.opinion.as_ref().map(|opinion| opinion.outcome);
     if let Some(opinion) = what.opinion.filter(|_| record.kind == Kind::Opinion) {
-        let mut details = cases::private(gateway, &case.value)?;
+        let mut details = gateway.case_private(&case.value)?;
         details.opinions.retain(|read| read.bundle != *bundle);
         details.opinions.push(OpinionRead {
             bundle: bundle.clone(),

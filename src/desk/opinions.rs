@@ -97,7 +97,7 @@ pub async fn announce(gateway: &Gateway, staff: Staff, case: &CaseId, request: G
     })?;
     let draft = Draft::new(
         case.clone(),
-        cases::private(gateway, &case)?,
+        gateway.case_private(&case)?,
         Kind::Opinion,
         Some(Answers { bundle: answered.bundle, dispatch: answered.dispatch }),
         Some(OpinionFacts { outcome: request.outcome, author, registration, status: request.status.unwrap_or_default() }),

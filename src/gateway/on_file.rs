@@ -1,0 +1,75 @@
+//! What is on file: cases, consents, documents, with their sealed parts opened.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Gateway, Row, put};
+use crate::bundle::document::Document;
+use crate::id::{PatientIdentifier, SubjectId};
+use crate::problem::Problem;
+use crate::records::{BundleRecord, CasePrivate, CaseRecord, ConsentRecord};
+use crate::store::{Expect, Put, Space};
+
+/// What a consent's sealed part holds: the resource, byte for byte.
+#[derive(Deserialize, Serialize)]
+pub struct ConsentPrivate {
+    /// The resource as it was given.
+    pub resource: String,
+    /// Why it was withdrawn.
+    #[serde(default)]
+    pub withdrawn_because: Option<String>,
+}
+
+impl Gateway {
+    /// The pseudonym of a patient who is known here.
+    pub fn find_subject(&self, patient: &PatientIdentifier) -> Result<Option<SubjectId>, Problem> {
+        self.subjects.find(patient).map_err(|error| Problem::internal("the subjects' keys", &error))
+    }
+
+    /// The pseudonym of a patient, new or known.
+    pub fn new_subject(&self, patient: &PatientIdentifier) -> Result<SubjectId, Problem> {
+        self.subjects.find_or_create(patient).map_err(|error| Problem::internal("the subjects' keys", &error))
+    }
+
+    /// Every consent of a patient, withdrawn ones too.
+    pub fn consents_of(&self, subject: &SubjectId) -> Result<Vec<Row<ConsentRecord>>, Problem> {
+        self.indexed(Space::Consent, &format!("consents/{subject}/"))
+    }
+
+    /// Every bundle of a patient.
+    pub fn bundles_of(&self, subject: &SubjectId) -> Result<Vec<Row<BundleRecord>>, Problem> {
+        self.indexed(Space::Bundle, &format!("bundles/{subject}/"))
+    }
+
+    /// The resource of a consent; `None` when the subject was erased.
+    pub fn consent_private(&self, record: &ConsentRecord) -> Result<Option<ConsentPrivate>, Problem> {
+        self.open_parts(Space::Consent, record.consent.as_str().as_bytes(), &record.subject)
+    }
+
+    /// What the case's sealed part holds; empty when the subject was erased.
+    pub fn case_private(&self, record: &CaseRecord) -> Result<CasePrivate, Problem> {
+        let key = CaseRecord::key(&record.side, &record.case);
+        Ok(self.open_parts(Space::Case, &key, &record.subject)?.unwrap_or_default())
+    }
+
+    /// The documents of a bundle, as they were surveyed; `None` when the subject was erased.
+    pub fn documents_of(&self, record: &BundleRecord) -> Result<Option<Vec<Document>>, Problem> {
+        self.open_parts(Space::Bundle, record.bundle.as_str().as_bytes(), &record.subject)
+    }
+
+    /// The puts of a case that is new here.
+    pub fn new_case(&self, record: &CaseRecord, private: &CasePrivate) -> Result<Vec<Put>, Problem> {
+        let key = CaseRecord::key(&record.side, &record.case);
+        let mut puts = self.seal_parts(Space::Case, &key, &record.subject, private)?;
+        puts.push(put(Space::Case, &key, record, Expect::Absent));
+        Ok(puts)
+    }
+
+    fn indexed<T: serde::de::DeserializeOwned>(&self, space: Space, prefix: &str) -> Result<Vec<Row<T>>, Problem> {
+        let mut rows = Vec::new();
+        self.each_key(Space::Index, prefix.as_bytes(), |key, _, _| {
+            rows.extend(self.row::<T>(space, &key[prefix.len()..])?);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+}
