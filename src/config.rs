@@ -337,6 +337,11 @@ impl Home {
         self.0.join("vault")
     }
 
+    /// What is known of the transfers that partners began.
+    pub fn transfers(&self) -> PathBuf {
+        self.0.join("transfers")
+    }
+
     /// Our own signed card.
     pub fn card(&self) -> PathBuf {
         self.0.join("card")

@@ -26,7 +26,10 @@ fn free_text(what: &str, text: &str, limits: &Limits) -> Result<String, Problem>
     let text = text.trim();
     let max = limits.text_bytes_max as usize;
     if text.is_empty() || text.len() > max {
-        return Err(Problem::bad_input(Reason::BadInput, format!("the {what} is {} bytes long; 1 to {max} are allowed", text.len())));
+        return Err(Problem::bad_input(
+            Reason::BadInput,
+            format!("the {what} is {} bytes long; 1 to {max} are allowed", text.len()),
+        ));
     }
     if text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t' | '\r')) {
         return Err(Problem::bad_input(Reason::BadInput, format!("the {what} has control characters")));

@@ -3,6 +3,7 @@
 //! Rule: everything that changes state goes through [`Gateway::record`], which makes the entry and the change one
 //! atomic write; what names a person is sealed before it gets there.
 
+mod draft;
 mod on_file;
 mod parts;
 mod rows;
@@ -13,24 +14,29 @@ use std::sync::{Arc, RwLock};
 
 use tokio::sync::watch;
 
+pub use draft::{Claim, Draft, Drafts, OpinionFacts, OpinionStatus};
 pub use on_file::ConsentPrivate;
 pub use rows::Row;
 
+use crate::audit;
 use crate::audit::event::Event;
 use crate::audit::happened::Happened;
-use crate::audit::log::{AppendError, Change, Log, Recorded};
+use crate::audit::log::{AppendError, Change, Log, LogParts, OnFailure, Recorded, SignsNotes};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Home};
+use crate::decision::Gates;
 use crate::id::{Country, Digest, InstitutionId};
 use crate::keys::Keys;
-use crate::partner::{Partner, SignedCard};
+use crate::partner::{Partner, SignedCard, log_name};
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::receive::Receiver;
 use crate::store::{Put, Space, Store};
 use crate::subject::Subjects;
 use crate::tls::{PeerTrust, Tls};
 use crate::vault::Vault;
+use crate::wire;
 
 /// One institution's gateway, open and ready.
 #[derive(Debug)]
@@ -40,7 +46,7 @@ pub struct Gateway {
     /// Where it all lies.
     pub home: Home,
     /// The long-lived keys.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// Tells the time.
     pub clock: Clock,
     /// The log.
@@ -51,6 +57,10 @@ pub struct Gateway {
     pub tls: Tls,
     /// Every patient's key.
     pub subjects: Arc<Subjects>,
+    /// What partners are bringing at this moment.
+    pub receiver: Arc<Receiver>,
+    /// Bundles that were announced and whose documents have not come yet.
+    pub drafts: Drafts,
     store: Arc<dyn Store>,
     policy: RwLock<Arc<Policy>>,
     epoch: AtomicU64,
@@ -91,6 +101,12 @@ pub enum GatewayError {
     /// The store was not made or not opened.
     #[error("the store")]
     Store(#[from] crate::store::StoreError),
+    /// The log was not begun.
+    #[error("the log")]
+    InitLog(#[from] crate::audit::log::InitLogError),
+    /// What partners were bringing cannot be taken up.
+    #[error("the transfers that were open")]
+    Transfers(#[from] crate::receive::ReceiveError),
     /// The log does not fit what was signed before.
     #[error("the log")]
     Log(#[from] crate::audit::log::OpenLogError),
@@ -126,20 +142,15 @@ impl Gateway {
             return Err(GatewayError::NoHome(home.path().to_owned()));
         }
         let config = Config::read(&home.config())?;
-        let keys = Keys::open(&home.keys())?;
+        let keys = Arc::new(Keys::open(&home.keys())?);
         let policy = Policy::load(&home.policies())?;
         let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
         let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::open(&home.store())?);
-        let log = Log::open(
-            Arc::clone(&store),
-            Arc::clone(&subjects),
-            keys.log_signer().clone(),
-            &home.head(),
-            clock.clone(),
-            crate::audit::log::OnFailure::Abort,
-        )?;
+        let log = Log::open(log_parts(home, &config.id, &store, &subjects, &keys, &clock))?;
         let vault = Arc::new(Vault::open(&home.vault(), config.limits.disk_free_bytes_min)?);
-        let tls = Tls::new(&keys, config.exchange.post_quantum)?;
+        let tls = Tls::with_clock(&keys, config.exchange.post_quantum, clock.clone())?;
+        let limits = wire::Limits::of(&config.limits);
+        let receiver = Receiver::open(Arc::clone(&vault), &home.transfers(), limits, clock.clone())?;
         let gateway = Arc::new(Self {
             config,
             home: home.clone(),
@@ -151,6 +162,8 @@ impl Gateway {
             subjects,
             store,
             policy: RwLock::new(Arc::new(policy)),
+            receiver: Arc::new(receiver),
+            drafts: Drafts::default(),
             epoch: AtomicU64::new(0),
             changes: watch::channel(0).0,
         });
@@ -212,14 +225,17 @@ impl Gateway {
         self.row::<Partner>(Space::Partner, id.as_str().as_bytes())?
             .map(|row| row.value)
             .filter(Partner::is_registered)
-            .ok_or_else(|| {
-                Problem::bad_input(Reason::PartnerUnknown, format!("{id} is not a registered partner"))
-            })
+            .ok_or_else(|| Problem::bad_input(Reason::PartnerUnknown, format!("{id} is not a registered partner")))
     }
 
     /// Every registered partner.
     pub fn partners(&self) -> Result<Vec<Partner>, Problem> {
-        Ok(self.rows::<Partner>(Space::Partner, b"")?.into_iter().map(|row| row.value).filter(Partner::is_registered).collect())
+        Ok(self
+            .rows::<Partner>(Space::Partner, b"")?
+            .into_iter()
+            .map(|row| row.value)
+            .filter(Partner::is_registered)
+            .collect())
     }
 
     /// Makes TLS trust exactly the partners that may exchange now.
@@ -240,9 +256,23 @@ impl Gateway {
         self.tls.set_peers(peers);
     }
 
+    /// Both gates, as they stand now.
+    pub fn gates(&self) -> Gates {
+        Gates::new(self.policy())
+    }
+
+    /// The limits of the line to partners.
+    pub fn line_limits(&self) -> wire::Limits {
+        wire::Limits::of(&self.config.limits)
+    }
+
     /// The head of our log right after an entry, as statements carry it.
     pub fn log_head(&self, place: &crate::audit::log::Place) -> crate::statement::LogHead {
-        crate::statement::LogHead { origin: self.log.origin().to_owned(), size: place.seq + 1, root: place.root }
+        crate::statement::LogHead {
+            origin: self.log.reader().origin().as_str().to_owned(),
+            size: place.seq + 1,
+            root: place.root,
+        }
     }
 }
 
@@ -254,28 +284,45 @@ pub fn init(path: &Path, options: &InitOptions, clock: &Clock) -> Result<SignedC
     if path.exists() && path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(GatewayError::Exists(path.to_owned()));
     }
-    let config = Config::new(options.id.clone(), &options.name, options.country.clone(), &options.endpoint, &options.listen)?;
+    let config =
+        Config::new(options.id.clone(), &options.name, options.country.clone(), &options.endpoint, &options.listen)?;
     let io = |what| move |source| GatewayError::Io { what, source };
     if !path.exists() {
         crate::durable::create_dir(path, 0o700).map_err(io("the home folder"))?;
     }
-    for folder in [home.head(), home.subjects()] {
-        crate::durable::create_dir(&folder, 0o700).map_err(io("a folder of the home"))?;
-    }
+    crate::durable::create_dir(&home.head(), 0o700).map_err(io("the folder of the newest checkpoint"))?;
     let now = clock.now();
-    let keys = Keys::create(&home.keys(), &config.id, config.endpoint_host(), now)?;
+    let keys = Arc::new(Keys::create(&home.keys(), &config.id, config.endpoint_host(), now)?);
     Policy::write_shipped(&home.policies()).map_err(io("the policies"))?;
     let card = SignedCard::make(&keys, &config, 1, now)?;
     crate::durable::write_new(&home.card(), card.file_text().as_bytes(), 0o644).map_err(io("our card"))?;
     Vault::create(&home.vault(), config.limits.disk_free_bytes_min)?;
-    let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
+    let subjects = Arc::new(Subjects::create(&home.subjects(), keys.subjects_key())?);
     let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::create(&home.store())?);
-    let log = Log::init(store, subjects, keys.log_signer().clone(), &home.head(), clock.clone(), &config.id)?;
-    log.close();
+    audit::log::init(&log_parts(&home, &config.id, &store, &subjects, &keys, clock), &config.id)?;
     // The configuration comes last: a home without it is not one, so a crash half-way leaves nothing that serves.
     let text = config.to_toml();
     crate::durable::write_new(&home.config(), text.as_bytes(), 0o644).map_err(io("medseal.toml"))?;
     Ok(card)
+}
+
+fn log_parts(
+    home: &Home,
+    id: &InstitutionId,
+    store: &Arc<dyn Store>,
+    subjects: &Arc<Subjects>,
+    keys: &Arc<Keys>,
+    clock: &Clock,
+) -> LogParts {
+    LogParts {
+        store: Arc::clone(store),
+        subjects: Arc::clone(subjects),
+        signer: Arc::clone(keys) as Arc<dyn SignsNotes>,
+        head_dir: home.head(),
+        clock: clock.clone(),
+        origin: log_name(id).parse().expect("an institution's log name is an origin"),
+        on_failure: OnFailure::Abort,
+    }
 }
 
 /// The digest of the configuration as it stands on the disk, for the entry that says what was started.

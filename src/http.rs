@@ -93,8 +93,10 @@ async fn gateway_facts(State(gateway): App) -> Answer<serde_json::Value> {
 
 async fn card(State(gateway): App) -> Answer<serde_json::Value> {
     let read = || {
-        let text = std::fs::read_to_string(gateway.home.card()).map_err(|error| Problem::internal("our card", &error))?;
-        let card = crate::partner::SignedCard::parse(text.as_bytes()).map_err(|error| Problem::internal("our card", &error))?;
+        let text =
+            std::fs::read_to_string(gateway.home.card()).map_err(|error| Problem::internal("our card", &error))?;
+        let card = crate::partner::SignedCard::parse(text.as_bytes())
+            .map_err(|error| Problem::internal("our card", &error))?;
         Ok(json!({ "id": gateway.id(), "fingerprint": card.fingerprint(), "card": text }))
     };
     read().into()
@@ -108,7 +110,11 @@ async fn partner_list(State(gateway): App) -> Answer<serde_json::Value> {
     items(partners::list(&gateway))
 }
 
-async fn partner_add(State(gateway): App, Extension(staff): Who, body: Input<AddPartner>) -> Answer<partners::PartnerView> {
+async fn partner_add(
+    State(gateway): App,
+    Extension(staff): Who,
+    body: Input<AddPartner>,
+) -> Answer<partners::PartnerView> {
     partners::add(&gateway, staff, body.0).await.into()
 }
 
@@ -116,15 +122,27 @@ async fn partner_show(State(gateway): App, Path(id): Path<InstitutionId>) -> Ans
     partners::show(&gateway, &id).into()
 }
 
-async fn partner_remove(State(gateway): App, Extension(staff): Who, Path(id): Path<InstitutionId>) -> Answer<partners::PartnerView> {
+async fn partner_remove(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<InstitutionId>,
+) -> Answer<partners::PartnerView> {
     partners::set_standing(&gateway, staff, &id, Standing::Removed).await.into()
 }
 
-async fn partner_suspend(State(gateway): App, Extension(staff): Who, Path(id): Path<InstitutionId>) -> Answer<partners::PartnerView> {
+async fn partner_suspend(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<InstitutionId>,
+) -> Answer<partners::PartnerView> {
     partners::set_standing(&gateway, staff, &id, Standing::Suspended).await.into()
 }
 
-async fn partner_resume(State(gateway): App, Extension(staff): Who, Path(id): Path<InstitutionId>) -> Answer<partners::PartnerView> {
+async fn partner_resume(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<InstitutionId>,
+) -> Answer<partners::PartnerView> {
     partners::set_standing(&gateway, staff, &id, Standing::Active).await.into()
 }
 
@@ -235,7 +253,11 @@ struct Seconds {
     seconds: u64,
 }
 
-async fn bundle_wait(State(gateway): App, Path(id): Path<BundleId>, Query(time): Query<Seconds>) -> Answer<bundles::BundleView> {
+async fn bundle_wait(
+    State(gateway): App,
+    Path(id): Path<BundleId>,
+    Query(time): Query<Seconds>,
+) -> Answer<bundles::BundleView> {
     bundles::wait(&gateway, &id, time.seconds.min(WAIT_S_MAX)).await.into()
 }
 

@@ -92,9 +92,8 @@ async fn attempt(gateway: &Arc<Gateway>, job: Job, token: LeaseToken) {
 
 fn until_next(gateway: &Gateway, kind: &str) -> Duration {
     let due = gateway.store().next_due(kind).ok().flatten();
-    let wait = due.map_or(IDLE_MAX, |due| {
-        Duration::try_from(due.duration_since(gateway.now())).unwrap_or(Duration::ZERO)
-    });
+    let wait =
+        due.map_or(IDLE_MAX, |due| Duration::try_from(due.duration_since(gateway.now())).unwrap_or(Duration::ZERO));
     wait.clamp(Duration::from_millis(10), IDLE_MAX)
 }
 

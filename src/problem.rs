@@ -112,3 +112,10 @@ impl Problem {
         }
     }
 }
+
+impl Item {
+    /// The item as one sentence.
+    pub fn sentence(&self) -> String {
+        if self.path.is_empty() { self.text.clone() } else { format!("{}: {}", self.path, self.text) }
+    }
+}

@@ -5,18 +5,23 @@
 
 use std::sync::Arc;
 
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
 use crate::audit::happened::Happened;
 use crate::audit::log::{Change, Place};
 use crate::clock;
 use crate::gateway::{Gateway, put};
 use crate::id::{Digest, InstitutionId, PatientIdentifier};
 use crate::problem::Problem;
+use crate::receive::{self, Answer, Body, Caller, ReceiveError, Reception};
 use crate::records::{AcceptedDispatch, BundleRecord, CasePrivate, CaseRecord, InboxRecord, Side};
 use crate::release;
 use crate::statement::dispatch::Dispatch;
 use crate::statement::receipt::ReceiptText;
-use crate::statement::{Kind, Signed};
+use crate::statement::{Kind, Signed, StatementError};
 use crate::store::{Expect, Space};
+use crate::wire::{Code, Handover, Offer, Pong, Progress, ReceiptAnswer, SegmentHead, TransferId, TransferState};
 
 /// Why a dispatch was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,9 @@ pub enum NotTaken {
     /// It answers a release that we did not make to this partner.
     #[error("the opinion answers nothing that we sent to this partner")]
     AnswersNothing,
+    /// Its bytes are not here, or not what was offered.
+    #[error(transparent)]
+    Receive(#[from] ReceiveError),
     /// The gateway could not do it.
     #[error(transparent)]
     Problem(#[from] Problem),
@@ -125,7 +133,9 @@ async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, si
     let again = match gateway.row::<InboxRecord>(Space::Inbox, &inbox_key)? {
         Some(known) if known.value.sealed_sha256 == dispatch.sealed_sha256 => true,
         // One bundle id, two contents: the second is refused, whoever is wrong.
-        Some(_) => return Err(Problem::refused(crate::reason::Reason::Conflict, "this bundle id names another content")),
+        Some(_) => {
+            return Err(Problem::refused(crate::reason::Reason::Conflict, "this bundle id names another content"));
+        }
         None => {
             let inbox = InboxRecord {
                 bundle: dispatch.bundle.clone(),
@@ -168,3 +178,123 @@ fn answers_ours(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch) ->
 
 /// How often the same dispatch may come at one moment before the sender is told to come again.
 const RACES_MAX: usize = 5;
+
+/// Serves partners until `stop` turns true.
+pub async fn serve(listener: TcpListener, gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let limits = gateway.line_limits();
+    let tls = gateway.tls.clone();
+    let ended = async move {
+        // A sender that is gone means the same.
+        let _stopped = stop.wait_for(|stop| *stop).await;
+    };
+    receive::serve(listener, tls, Arc::new(Desk(gateway)), limits, ended).await;
+}
+
+/// The gateway as its partners meet it.
+struct Desk(Arc<Gateway>);
+
+impl Reception for Desk {
+    fn knows(&self, institution: &InstitutionId) -> bool {
+        self.0.partner(institution).is_ok_and(|partner| partner.may_exchange(self.0.now()))
+    }
+
+    fn ping(&self) -> Pong {
+        Pong { institution: self.0.id().clone(), time: clock::stamp(self.0.now()) }
+    }
+
+    fn offer<'a>(&'a self, caller: &'a Caller, offer: Offer) -> Answer<'a, TransferState> {
+        Box::pin(async move {
+            self.0.receiver.offer(&caller.institution, &offer).await.map_err(|error| tell(caller, &error, error.code()))
+        })
+    }
+
+    fn segment<'a>(
+        &'a self,
+        caller: &'a Caller,
+        transfer: &'a TransferId,
+        head: SegmentHead,
+        body: &'a mut Body,
+    ) -> Answer<'a, Progress> {
+        Box::pin(async move {
+            let taken = self.0.receiver.segment(&caller.institution, transfer, head, body).await;
+            taken.map_err(|error| tell(caller, &error, error.code()))
+        })
+    }
+
+    fn progress<'a>(&'a self, caller: &'a Caller, transfer: &'a TransferId) -> Answer<'a, Progress> {
+        Box::pin(async move {
+            let progress = self.0.receiver.progress(&caller.institution, transfer).await;
+            progress.map_err(|error| tell(caller, &error, error.code()))
+        })
+    }
+
+    fn hand_over<'a>(
+        &'a self,
+        caller: &'a Caller,
+        transfer: &'a TransferId,
+        handover: Handover,
+    ) -> Answer<'a, ReceiptAnswer> {
+        Box::pin(async move {
+            let taken = take(&self.0, &caller.institution, transfer, handover).await;
+            taken.map_err(|error| tell(caller, &error, error.code())).map(answer_of)
+        })
+    }
+
+    fn receipt<'a>(&'a self, caller: &'a Caller, dispatch: &'a Digest) -> Answer<'a, Option<ReceiptAnswer>> {
+        Box::pin(async move {
+            let found = receipt_for(&self.0, &caller.institution, dispatch);
+            found.map(|receipt| receipt.map(answer_of)).map_err(|error| tell(caller, &error, Code::Internal))
+        })
+    }
+}
+
+/// Verifies the dispatch, then stores the whole, then records it, then signs.
+async fn take(
+    gateway: &Arc<Gateway>,
+    from: &InstitutionId,
+    transfer: &TransferId,
+    handover: Handover,
+) -> Result<Signed, NotTaken> {
+    let signed = Signed { text: handover.dispatch, signature: handover.signature };
+    if let Some(receipt) = receipt_for(gateway, from, &signed.digest())? {
+        return Ok(receipt);
+    }
+    let dispatch = check_dispatch(gateway, from, &signed)?;
+    if dispatch.bundle != transfer.bundle {
+        return Err(NotTaken::OtherTransfer("bundle"));
+    }
+    if dispatch.sealed_sha256 != transfer.sealed_sha256 {
+        return Err(NotTaken::OtherTransfer("content"));
+    }
+    let stored = gateway.receiver.assemble(from, transfer, handover.header).await?;
+    if stored.sealed_bytes != dispatch.sealed_bytes {
+        return Err(NotTaken::OtherTransfer("size"));
+    }
+    accept(gateway, from, &dispatch, signed).await
+}
+
+impl NotTaken {
+    /// All that the partner learns.
+    fn code(&self) -> Code {
+        match self {
+            Self::Statement(StatementError::Signature { .. }) => Code::Signature,
+            Self::Statement(StatementError::Time { .. }) => Code::Expired,
+            Self::Statement(_) | Self::OtherTransfer(_) => Code::BadRequest,
+            Self::AnswersNothing => Code::Refused,
+            Self::Receive(error) => error.code(),
+            Self::Problem(problem) if problem.status == 403 => Code::Refused,
+            Self::Problem(problem) if problem.status == 409 => Code::Busy,
+            Self::Problem(_) => Code::Internal,
+        }
+    }
+}
+
+fn answer_of(signed: Signed) -> ReceiptAnswer {
+    ReceiptAnswer { receipt: signed.text, signature: signed.signature }
+}
+
+/// The reason stays here; the partner gets the code and the request's name.
+fn tell(caller: &Caller, error: &dyn std::error::Error, code: Code) -> Code {
+    tracing::info!(partner = %caller.institution, request = caller.request.as_str(), %code, %error, "a partner's request was refused");
+    code
+}

@@ -115,7 +115,7 @@ pub struct ConsentRecord {
     /// Our id of it.
     pub consent: ConsentId,
     /// Counts the changes, from 1.
-    pub version: u32,
+    pub version: u64,
     /// The patient's pseudonym.
     pub subject: SubjectId,
     /// When it was recorded.

@@ -90,7 +90,8 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     // Everything but the age header: noise to whoever holds it.
     let result = async {
         let line = open_line(gateway, &partner, &mut line).await?;
-        let file = gateway.vault.read(&crate::vault::BlobName::ours(bundle)).map_err(|error| DeliverError::local(&error))?;
+        let file =
+            gateway.vault.read(&crate::vault::BlobName::ours(bundle)).map_err(|error| DeliverError::local(&error))?;
         line.send_body(&release, file).await
     }
     .await;
@@ -155,7 +156,7 @@ pub fn would_be_denied(
     without: Option<&ConsentId>,
 ) -> Result<Option<Reason>, Problem> {
     let question = question_of(gateway, record, without)?;
-    Ok(decision::decide(&gateway.gates(), &question, gateway.now()).err().map(|denied| denied.reason()))
+    Ok(decision::decide(&gateway.gates(), &question, gateway.now()).err().map(|denied| denied.reason))
 }
 
 /// Adds to a change that a waiting bundle is cancelled, with its job.
@@ -177,7 +178,7 @@ async fn let_go(
     permit: Permit,
 ) -> Result<(Recorded<Release>, Row<BundleRecord>, u64), Problem> {
     let epoch = gateway.epoch();
-    let obligations = permit.obligations().to_vec();
+    let obligations = permit.obligations().iter().cloned().collect::<Vec<String>>();
     let record = row.value.clone().sending(gateway.now(), obligations);
     let number = record.attempts.len();
     let release = Release::new(sealed, permit, why_of(&record), u32::try_from(number).unwrap_or(u32::MAX))
@@ -215,8 +216,9 @@ async fn settle(
 /// The answer of the decision is no: the bundle stays, with the reason.
 async fn deny(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, denied: &Denied) -> Result<Ended, Problem> {
     let now = gateway.now();
-    let reason = denied.reason();
-    let event = Happened::denied(&row.value.bundle, &row.value.case, &row.value.partner, &row.value.subject, denied, "release");
+    let reason = denied.reason;
+    let event =
+        Happened::denied(&row.value.bundle, &row.value.case, &row.value.partner, &row.value.subject, denied, "release");
     let (record, settle) = if queue::passes_by_itself(reason) {
         let due = queue::later(gateway, now);
         (row.value.clone().denied_for_now(reason, now, due), Settle::Again { token: job, due })
@@ -314,7 +316,8 @@ async fn open_line<'a>(
     line: &'a mut Option<Line>,
 ) -> Result<&'a mut Line, DeliverError> {
     if line.as_ref().is_none_or(|line| line.is_closed()) {
-        *line = Some(Line::to(&gateway.tls, partner.id(), &partner.card().endpoint, &gateway.line_limits()).await?);
+        *line =
+            Some(Line::connect(&gateway.tls, partner.id(), &partner.card().endpoint, &gateway.line_limits()).await?);
     }
     Ok(line.as_mut().expect("the line was opened just now"))
 }
@@ -322,12 +325,8 @@ async fn open_line<'a>(
 /// The dispatch of the attempt with this number; the same every time it is asked for.
 fn dispatch_of(gateway: &Gateway, record: &BundleRecord, number: usize, place: &Place) -> Dispatch {
     let sealed = record.sealed.as_ref().expect("an attempt is made of sealed bundles only");
-    let place = InOurLog {
-        us: gateway.id().clone(),
-        decision: place.leaf,
-        at: place.at,
-        head: gateway.log_head(place),
-    };
+    let place =
+        InOurLog { us: gateway.id().clone(), decision: place.leaf, at: place.at, head: gateway.log_head(place) };
     let obligations = &record.attempts[number].obligations;
     Dispatch::of(sealed, &why_of(record), u32::try_from(number + 1).unwrap_or(u32::MAX), obligations, place)
 }
@@ -336,7 +335,11 @@ fn dispatch_of(gateway: &Gateway, record: &BundleRecord, number: usize, place: &
 fn sealed_for(gateway: &Gateway, record: &BundleRecord, partner: &Partner) -> Result<SealedBundle, Reason> {
     let sealed = record.sealed.clone().ok_or(Reason::Conflict)?;
     let valid = partner.recipients_at(gateway.now());
-    if sealed.recipients.iter().any(|recipient| valid.contains(recipient)) { Ok(sealed) } else { Err(Reason::RecipientKey) }
+    if sealed.recipients.iter().any(|recipient| valid.contains(recipient)) {
+        Ok(sealed)
+    } else {
+        Err(Reason::RecipientKey)
+    }
 }
 
 fn why_of(record: &BundleRecord) -> Why {

@@ -76,7 +76,7 @@ impl Happened {
     /// A consent was withdrawn.
     pub fn consent_withdrawn(
         consent: &ConsentId,
-        version: u32,
+        version: u64,
         subject: &SubjectId,
         reason: &str,
         cancelled: &[BundleId],
@@ -133,12 +133,12 @@ impl Happened {
         Self::new(
             "refusal",
             json!({
-                "bundle": bundle, "case": case, "to": to, "reason": denied.reason().code(), "at": at,
-                "policies": denied.policies(), "policy_set": denied.policy_digest(), "engine": denied.engine(),
+                "bundle": bundle, "case": case, "to": to, "reason": denied.reason.code(), "at": at,
+                "causes": denied.codes(), "policies": denied.policies, "policy_set": denied.policy, "engine": denied.engine_semantics,
             }),
         )
         .on(subject)
-        .with_detail(json!({ "says": denied.sentences().into_iter().take(20).collect::<Vec<_>>() }))
+        .with_detail(json!({ "causes": denied.causes }))
     }
 
     /// An attempt did not deliver.
@@ -192,7 +192,7 @@ impl Event for Release {
             "bundle": sealed.bundle, "case": sealed.case, "to": sealed.to, "content": sealed.kind.word(),
             "sealed_sha256": sealed.sealed_sha256, "sealed_bytes": sealed.sealed_bytes,
             "manifest_sha256": sealed.manifest_sha256, "attempt": self.attempt(), "purpose": self.purpose(),
-            "policies": permit.policies(), "policy_set": permit.policy_digest(), "engine": permit.engine(),
+            "policies": permit.policies(), "policy_set": permit.policy(), "engine": permit.engine_semantics(),
             "obligations": permit.obligations(),
         }));
         if let Some((consent, version)) = permit.consent() {

@@ -5,9 +5,8 @@
 
 mod sealing;
 
-use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,20 +14,16 @@ use super::{Staff, cases, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::bundle::document::{Document, PatientCheck};
-use crate::bundle::identity::PatientOfCase;
-use crate::clock::{self, Timestamp};
-use crate::gateway::{Gateway, Row, put};
-use crate::id::{BundleId, CaseId, InstitutionId, SubjectId};
+use crate::decision::Denied;
+use crate::gateway::{Claim, Draft, Gateway, Row, put};
+use crate::id::{BundleId, CaseId, InstitutionId};
 use crate::problem::{Item, Problem};
 use crate::queue;
 use crate::reason::Reason;
-use crate::records::{Attempt, BundleRecord, CasePrivate, CaseRecord, NewBundle, Side, State};
+use crate::records::{Attempt, BundleRecord, NewBundle, Side, State};
 use crate::release;
 use crate::statement::Kind;
-use crate::statement::dispatch::Answers;
 use crate::store::{Expect, Put, Space};
-
-pub use sealing::Claim;
 
 /// What `send` is given before the documents come.
 #[derive(Deserialize)]
@@ -47,56 +42,6 @@ pub struct Announce {
     pub confirm_patient: Option<String>,
     /// The documents, in the order in which they will come.
     pub documents: Vec<Claim>,
-}
-
-/// A bundle that was announced and whose documents are awaited. Lives in memory only.
-#[derive(Clone)]
-pub struct Draft {
-    /// The bundle.
-    pub bundle: BundleId,
-    /// Its case.
-    pub case: CaseRecord,
-    /// What the case's sealed part holds.
-    pub private: CasePrivate,
-    /// Where it goes.
-    pub partner: InstitutionId,
-    /// What it carries.
-    pub kind: Kind,
-    /// What it answers, if it is an opinion.
-    pub answers: Option<Answers>,
-    /// What the opinion says.
-    pub opinion: Option<super::opinions::OpinionFacts>,
-    /// Goes before others.
-    pub urgent: bool,
-    /// Why documents that name another patient belong to the case all the same.
-    pub confirm_patient: Option<String>,
-    /// The documents.
-    pub claims: Vec<Claim>,
-    announced: Timestamp,
-}
-
-/// The drafts whose documents have not come yet.
-#[derive(Default)]
-pub struct Drafts(Mutex<BTreeMap<BundleId, Draft>>);
-
-impl std::fmt::Debug for Drafts {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Drafts")
-    }
-}
-
-impl Drafts {
-    /// Keeps a draft until its documents come; old ones are dropped.
-    pub fn keep(&self, draft: Draft) {
-        let mut drafts = self.0.lock().expect("no one panics while holding the drafts");
-        let oldest = draft.announced - jiff::SignedDuration::from_secs(DRAFT_AGE_S_MAX);
-        drafts.retain(|_, kept| kept.announced > oldest);
-        drafts.insert(draft.bundle.clone(), draft);
-    }
-
-    fn take(&self, bundle: &BundleId) -> Option<Draft> {
-        self.0.lock().expect("no one panics while holding the drafts").remove(bundle)
-    }
 }
 
 /// What `send` is told.
@@ -197,7 +142,8 @@ pub async fn fill(
     done.publish(gateway)?;
     let record = BundleRecord::sealed(new_bundle(&draft, done.documents.len()), done.sealed.clone(), gateway.now());
     let paths: Vec<String> = done.documents.iter().map(|document| document.path.to_string()).collect();
-    let event = Happened::sealed(&done.sealed, &record.subject, record.documents, draft.confirm_patient.as_deref(), &paths);
+    let event =
+        Happened::sealed(&done.sealed, &record.subject, record.documents, draft.confirm_patient.as_deref(), &paths);
     let mut puts = gateway.seal_parts(Space::Bundle, bundle.as_str().as_bytes(), &record.subject, &done.documents)?;
     puts.extend(new_rows(&record));
     let change = Change { puts, enqueue: vec![queue::first_job(&record, gateway.now())], ..Change::default() };
@@ -339,15 +285,15 @@ pub fn explain(gateway: &Gateway, bundle: &BundleId) -> Result<Explained, Proble
             consent: permit.consent().map(|(consent, version)| format!("{consent} version {version}")),
             policies: permit.policies().to_vec(),
             reason: None,
-            says: permit.sentences(),
+            says: vec![permit.reason().to_owned()],
         },
         Err(denied) => Explained {
             bundle: bundle.clone(),
             decision: "deny",
             consent: None,
-            policies: denied.policies().to_vec(),
-            reason: Some(denied.reason()),
-            says: denied.sentences(),
+            policies: denied.policies.clone(),
+            reason: Some(denied.reason),
+            says: items_of(&denied).into_iter().map(|item| item.sentence()).collect(),
         },
     })
 }
@@ -358,16 +304,29 @@ async fn ask_early(gateway: &Gateway, staff: Staff, draft: &Draft, documents: &[
     let now = gateway.now();
     let Err(denied) = crate::decision::decide(&gateway.gates(), &question, now) else { return Ok(()) };
     // What may pass by itself is sealed and waits; everything else is refused here and now.
-    if queue::passes_by_itself(denied.reason()) {
+    if queue::passes_by_itself(denied.reason) {
         return Ok(());
     }
-    let record = BundleRecord::refused_early(new_bundle(draft, documents.len()), denied.reason(), now);
+    let record = BundleRecord::refused_early(new_bundle(draft, documents.len()), denied.reason, now);
     let case = &draft.case;
     let event = Happened::denied(&draft.bundle, &case.case, &draft.partner, &case.subject, &denied, "intake");
     let mut puts = gateway.seal_parts(Space::Bundle, draft.bundle.as_str().as_bytes(), &case.subject, &documents)?;
     puts.extend(new_rows(&record));
     gateway.record(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
-    Err(Problem::refused(denied.reason(), denied.sentence()).about(&draft.bundle).with_items(denied.items()))
+    Err(Problem::refused(denied.reason, denied.to_string()).about(&draft.bundle).with_items(items_of(&denied)))
+}
+
+/// The causes of a denial, as a person at the institution reads them.
+fn items_of(denied: &Denied) -> Vec<Item> {
+    denied
+        .causes
+        .iter()
+        .map(|cause| Item {
+            path: cause.document.clone().unwrap_or_default(),
+            code: cause.reason,
+            text: cause.text.clone(),
+        })
+        .collect()
 }
 
 async fn refuse_documents(gateway: &Gateway, staff: Staff, draft: &Draft, reason: Reason, items: Vec<Item>) -> Problem {
@@ -410,6 +369,3 @@ fn found(gateway: &Gateway, bundle: &BundleId) -> Result<Row<BundleRecord>, Prob
         .row(Space::Bundle, bundle.as_str().as_bytes())?
         .ok_or_else(|| Problem::not_found(format!("there is no bundle {bundle}")).hint("`medseal status` lists them"))
 }
-
-/// How long an announced bundle waits for its documents, in seconds.
-const DRAFT_AGE_S_MAX: i64 = 24 * 3600;

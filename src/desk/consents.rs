@@ -22,7 +22,7 @@ pub struct ConsentView {
     /// Our id of it.
     pub consent: ConsentId,
     /// Counts its changes, from 1.
-    pub version: u32,
+    pub version: u64,
     /// Whether medseal can evaluate it.
     pub understood: bool,
     /// What it permits, to whom, until when.
@@ -39,9 +39,9 @@ pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<Con
     let consent = Consent::parse(resource)
         .map_err(|error| Problem::bad_input(error.reason(), format!("this consent cannot be used: {error}")))?;
     let patients = consent.patients();
-    let first = patients.first().ok_or_else(|| {
-        Problem::bad_input(Reason::ConsentUnsupported, "the consent names no patient by identifier")
-    })?;
+    let first = patients
+        .first()
+        .ok_or_else(|| Problem::bad_input(Reason::ConsentUnsupported, "the consent names no patient by identifier"))?;
     let subject = subject_of(gateway, patients)?.map_or_else(|| gateway.new_subject(first), Ok)?;
     let resource = std::str::from_utf8(resource)
         .map_err(|_| Problem::bad_input(Reason::BadInput, "the consent is not UTF-8 text"))?;
@@ -87,7 +87,7 @@ pub struct Withdrawn {
     /// The consent.
     pub consent: ConsentId,
     /// Its new version.
-    pub version: u32,
+    pub version: u64,
     /// The bundles that no longer leave.
     pub cancelled: Vec<BundleId>,
     /// Bundles that were delivered before: they cannot be called back by this.
@@ -100,7 +100,8 @@ pub async fn withdraw(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: &
     // A bundle that changes state at the same moment makes the write fail as a whole: then look again.
     for _ in 0..RACES_MAX {
         match withdraw_once(gateway, staff, id, &reason).await {
-            Err(problem) if problem.code == Reason::Conflict && problem.status == 409 && !is_withdrawn(gateway, id)? => {}
+            Err(problem)
+                if problem.code == Reason::Conflict && problem.status == 409 && !is_withdrawn(gateway, id)? => {}
             answer => return answer,
         }
     }
@@ -160,9 +161,9 @@ fn is_withdrawn(gateway: &Gateway, id: &ConsentId) -> Result<bool, Problem> {
 }
 
 fn found(gateway: &Gateway, id: &ConsentId) -> Result<Row<ConsentRecord>, Problem> {
-    gateway
-        .row(Space::Consent, id.as_str().as_bytes())?
-        .ok_or_else(|| Problem::not_found(format!("there is no consent {id}")).hint("`medseal consent list` shows them"))
+    gateway.row(Space::Consent, id.as_str().as_bytes())?.ok_or_else(|| {
+        Problem::not_found(format!("there is no consent {id}")).hint("`medseal consent list` shows them")
+    })
 }
 
 fn described(gateway: &Gateway, record: &ConsentRecord) -> Result<ConsentView, Problem> {

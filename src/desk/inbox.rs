@@ -135,7 +135,8 @@ pub async fn opened(gateway: &Gateway, staff: Staff, bundle: &BundleId, what: Op
         // The record itself is written again, so that two readers at one moment do not lose one another's opinion.
         change.puts.push(put(Space::Case, &case.key, &case.value, case.unchanged()));
     }
-    let event = Happened::opened(bundle, &record.from, &case.value.subject, what.manifest_sha256, what.documents, outcome);
+    let event =
+        Happened::opened(bundle, &record.from, &case.value.subject, what.manifest_sha256, what.documents, outcome);
     gateway.record(event.by(staff.uid), change).await?;
     Ok(view(record))
 }

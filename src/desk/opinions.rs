@@ -1,10 +1,10 @@
 //! Opinions: the expert's written answer, back on the dispatch that it answers.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::bundles::{Announced, Claim, Draft, announce_draft};
+use super::bundles::{Announced, announce_draft};
 use super::{Staff, cases, free_text};
-use crate::gateway::Gateway;
+use crate::gateway::{Claim, Draft, Gateway, OpinionFacts, OpinionStatus};
 use crate::id::{BundleId, CaseId};
 use crate::problem::Problem;
 use crate::reason::Reason;
@@ -27,7 +27,7 @@ pub struct GiveOpinion {
     pub registration: Option<String>,
     /// `preliminary`, `final`, `addendum` or `corrected`; final unless it says otherwise.
     #[serde(default)]
-    pub status: Option<Status>,
+    pub status: Option<OpinionStatus>,
     /// The bundle that is answered; the newest of the case unless it says otherwise.
     #[serde(default)]
     pub answers: Option<BundleId>,
@@ -35,55 +35,21 @@ pub struct GiveOpinion {
     pub documents: Vec<Claim>,
 }
 
-/// How far an opinion stands.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// More will come.
-    Preliminary,
-    /// Complete.
-    #[default]
-    Final,
-    /// Adds to an earlier one.
-    Addendum,
-    /// Replaces an earlier one.
-    Corrected,
-}
-
-impl Status {
-    /// The word as it stands in the descriptor.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Preliminary => "preliminary",
-            Self::Final => "final",
-            Self::Addendum => "addendum",
-            Self::Corrected => "corrected",
-        }
-    }
-}
-
-/// What the opinion says, as the descriptor carries it.
-#[derive(Clone, Debug)]
-pub struct OpinionFacts {
-    /// What the expert concludes.
-    pub outcome: Outcome,
-    /// Who wrote it.
-    pub author: Option<String>,
-    /// The author's registration number.
-    pub registration: Option<String>,
-    /// How far it stands.
-    pub status: Status,
-}
-
 /// Announces an opinion on a case that a partner sent. Its files come next, as those of any bundle.
-pub async fn announce(gateway: &Gateway, staff: Staff, case: &CaseId, request: GiveOpinion) -> Result<Announced, Problem> {
+pub async fn announce(
+    gateway: &Gateway,
+    staff: Staff,
+    case: &CaseId,
+    request: GiveOpinion,
+) -> Result<Announced, Problem> {
     let case = cases::find(gateway, case)?.value;
     let Side::Theirs(from) = &case.side else {
         return Err(Problem::conflict(format!("{} is our own case: the opinion comes from the partner", case.case)));
     };
     let limits = &gateway.config.limits;
     let author = request.author.as_deref().map(|text| free_text("author", text, limits)).transpose()?;
-    let registration = request.registration.as_deref().map(|text| free_text("registration", text, limits)).transpose()?;
+    let registration =
+        request.registration.as_deref().map(|text| free_text("registration", text, limits)).transpose()?;
     let mut received: Vec<InboxRecord> = gateway
         .rows::<InboxRecord>(Space::Inbox, format!("{from}/").as_bytes())?
         .into_iter()
@@ -93,16 +59,14 @@ pub async fn announce(gateway: &Gateway, staff: Staff, case: &CaseId, request: G
         .collect();
     received.sort_by(|a, b| a.received.cmp(&b.received));
     let answered = received.pop().ok_or_else(|| {
-        Problem::bad_input(Reason::NotFound, format!("no records of {} were received that could be answered", case.case))
+        Problem::bad_input(
+            Reason::NotFound,
+            format!("no records of {} were received that could be answered", case.case),
+        )
     })?;
-    let draft = Draft::new(
-        case.clone(),
-        gateway.case_private(&case)?,
-        Kind::Opinion,
-        Some(Answers { bundle: answered.bundle, dispatch: answered.dispatch }),
-        Some(OpinionFacts { outcome: request.outcome, author, registration, status: request.status.unwrap_or_default() }),
-        request.documents,
-        gateway.now(),
-    );
+    let answers = Answers { bundle: answered.bundle, dispatch: answered.dispatch };
+    let status = request.status.unwrap_or_default();
+    let opinion = OpinionFacts { outcome: request.outcome, author, registration, status };
+    let draft = Draft::opinion(gateway, case, answers, opinion, request.documents)?;
     announce_draft(gateway, staff, draft).await
 }

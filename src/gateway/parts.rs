@@ -33,7 +33,12 @@ impl Gateway {
                 let context = context(space, &place, pieces.len());
                 let mut value = u32::try_from(pieces.len()).expect("a limit keeps parts few").to_be_bytes().to_vec();
                 value.extend_from_slice(&key.seal(&context, piece));
-                Put { space: Space::Sealed, key: [&[space.prefix()], place.as_slice()].concat(), expect: Expect::Any, value }
+                Put {
+                    space: Space::Sealed,
+                    key: [&[space.prefix()], place.as_slice()].concat(),
+                    expect: Expect::Any,
+                    value,
+                }
             })
             .collect())
     }
@@ -45,7 +50,8 @@ impl Gateway {
         name: &[u8],
         subject: &SubjectId,
     ) -> Result<Option<T>, Problem> {
-        let Some(key) = self.subjects.key(subject).map_err(|error| Problem::internal("a subject's key", &error))? else {
+        let Some(key) = self.subjects.key(subject).map_err(|error| Problem::internal("a subject's key", &error))?
+        else {
             return Ok(None);
         };
         let mut plain = Zeroizing::new(Vec::new());

@@ -53,5 +53,6 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Input<T> {
 
 fn problem_response(problem: &Problem) -> Response {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], serde_json::to_vec(problem).unwrap_or_default()).into_response()
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], serde_json::to_vec(problem).unwrap_or_default())
+        .into_response()
 }

@@ -1,0 +1,165 @@
+//! Drafts: bundles that were announced and whose documents have not come yet. They live in memory only.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use serde::{Deserialize, Serialize};
+
+use super::Gateway;
+use crate::bundle::document::{ConfidentialityCode, DateRange};
+use crate::bundle::path::BundlePath;
+use crate::bundle::survey::PatientSeen;
+use crate::clock::Timestamp;
+use crate::decision::Kind;
+use crate::id::{BundleId, InstitutionId};
+use crate::problem::Problem;
+use crate::records::{CasePrivate, CaseRecord, Outcome};
+use crate::statement::dispatch::Answers;
+
+/// A bundle that was announced and whose documents are awaited. Lives in memory only.
+#[derive(Clone)]
+pub struct Draft {
+    /// The bundle.
+    pub bundle: BundleId,
+    /// Its case.
+    pub case: CaseRecord,
+    /// What the case's sealed part holds.
+    pub private: CasePrivate,
+    /// Where it goes.
+    pub partner: InstitutionId,
+    /// What it carries.
+    pub kind: Kind,
+    /// What it answers, if it is an opinion.
+    pub answers: Option<Answers>,
+    /// What the opinion says.
+    pub opinion: Option<OpinionFacts>,
+    /// Goes before others.
+    pub urgent: bool,
+    /// Why documents that name another patient belong to the case all the same.
+    pub confirm_patient: Option<String>,
+    /// The documents.
+    pub claims: Vec<Claim>,
+    /// When it was announced.
+    pub announced: Timestamp,
+}
+
+/// The drafts whose documents have not come yet.
+#[derive(Default)]
+pub struct Drafts(Mutex<BTreeMap<BundleId, Draft>>);
+
+impl std::fmt::Debug for Drafts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Drafts")
+    }
+}
+
+impl Draft {
+    /// A draft of an opinion.
+    pub fn opinion(
+        gateway: &Gateway,
+        case: CaseRecord,
+        answers: Answers,
+        opinion: OpinionFacts,
+        claims: Vec<Claim>,
+    ) -> Result<Self, Problem> {
+        Ok(Self {
+            bundle: BundleId::random(),
+            private: gateway.case_private(&case)?,
+            partner: case.partner.clone(),
+            case,
+            kind: Kind::Opinion,
+            answers: Some(answers),
+            opinion: Some(opinion),
+            urgent: true,
+            confirm_patient: None,
+            claims,
+            announced: gateway.now(),
+        })
+    }
+}
+
+impl Drafts {
+    /// Keeps a draft until its documents come; old ones are dropped.
+    pub fn keep(&self, draft: Draft) {
+        let mut drafts = self.0.lock().expect("no one panics while holding the drafts");
+        let oldest = draft.announced - jiff::SignedDuration::from_secs(DRAFT_AGE_S_MAX);
+        drafts.retain(|_, kept| kept.announced > oldest);
+        drafts.insert(draft.bundle.clone(), draft);
+    }
+
+    /// Takes a draft out, once.
+    pub fn take(&self, bundle: &BundleId) -> Option<Draft> {
+        self.0.lock().expect("no one panics while holding the drafts").remove(bundle)
+    }
+}
+
+/// What the caller says of a document before it comes: what a clerk stated, and what its head showed.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claim {
+    /// Where it lies below the folder that is sent.
+    pub path: BundlePath,
+    /// Its size, in bytes.
+    pub bytes: u64,
+    /// The media type that its head showed.
+    #[serde(default)]
+    pub media_type: Option<String>,
+    /// The LOINC code of its class: stated, or read.
+    #[serde(default)]
+    pub class: Option<String>,
+    /// The confidentiality, stated.
+    #[serde(default)]
+    pub confidentiality: Option<ConfidentialityCode>,
+    /// Sensitivity labels, stated.
+    #[serde(default)]
+    pub sensitivity: Vec<String>,
+    /// The day, or the days, that it is about: stated.
+    #[serde(default)]
+    pub date: Option<DateRange>,
+    /// Whom its head names.
+    #[serde(default)]
+    pub patients_seen: Vec<PatientSeen>,
+}
+
+/// How far an opinion stands.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpinionStatus {
+    /// More will come.
+    Preliminary,
+    /// Complete.
+    #[default]
+    Final,
+    /// Adds to an earlier one.
+    Addendum,
+    /// Replaces an earlier one.
+    Corrected,
+}
+
+impl OpinionStatus {
+    /// The word as it stands in the descriptor.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Preliminary => "preliminary",
+            Self::Final => "final",
+            Self::Addendum => "addendum",
+            Self::Corrected => "corrected",
+        }
+    }
+}
+
+/// What the opinion says, as the descriptor carries it.
+#[derive(Clone, Debug)]
+pub struct OpinionFacts {
+    /// What the expert concludes.
+    pub outcome: Outcome,
+    /// Who wrote it.
+    pub author: Option<String>,
+    /// The author's registration number.
+    pub registration: Option<String>,
+    /// How far it stands.
+    pub status: OpinionStatus,
+}
+
+/// How long an announced bundle waits for its documents, in seconds.
+const DRAFT_AGE_S_MAX: i64 = 24 * 3600;

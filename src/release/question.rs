@@ -1,0 +1,113 @@
+//! What the decision is asked: everything it needs, read from the store for this one attempt.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::bundle::document::Document;
+use crate::clock;
+use crate::consent::{Consent, OnFile};
+use crate::decision::{Basis, CaseState, DELIVERY_MEETS, Kind, PartnerState, Request};
+use crate::gateway::Gateway;
+use crate::id::{BundleId, ConsentId};
+use crate::partner::Partner;
+use crate::problem::Problem;
+use crate::records::{BundleRecord, CaseRecord, NewBundle};
+use crate::statement::dispatch::Answers;
+use crate::store::Space;
+
+/// The question of the next attempt of a bundle, as everything stands now; `without` asks as if that consent were
+/// withdrawn.
+pub fn question_of(gateway: &Gateway, record: &BundleRecord, without: Option<&ConsentId>) -> Result<Request, Problem> {
+    let case = gateway
+        .row::<CaseRecord>(Space::Case, &CaseRecord::key(&record.side, &record.case))?
+        .ok_or_else(|| Problem::conflict(format!("the case {} is not on file", record.case)))?
+        .value;
+    // An erased subject has no documents on file any more, and a request without documents is denied.
+    let documents = gateway.documents_of(record)?.unwrap_or_default();
+    let partner = gateway.partner(&record.partner)?;
+    let sealed_to = record.sealed.as_ref().map(|sealed| sealed.recipients.as_slice());
+    let attempt = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let about = About { bundle: &record.bundle, kind: record.kind, answers: record.answers.as_ref(), attempt };
+    ask(gateway, about, &case, &partner, sealed_to, documents, without)
+}
+
+/// The question about a bundle that is not sealed yet.
+pub fn question_of_new(gateway: &Gateway, new: &NewBundle, documents: &[Document]) -> Result<Request, Problem> {
+    let partner = gateway.partner(&new.partner)?;
+    let about = About { bundle: &new.bundle, kind: new.kind, answers: new.answers.as_ref(), attempt: 1 };
+    ask(gateway, about, &new.case, &partner, None, documents.to_vec(), None)
+}
+
+struct About<'a> {
+    bundle: &'a BundleId,
+    kind: Kind,
+    answers: Option<&'a Answers>,
+    attempt: u32,
+}
+
+fn ask(
+    gateway: &Gateway,
+    about: About<'_>,
+    case: &CaseRecord,
+    partner: &Partner,
+    sealed_to: Option<&[String]>,
+    documents: Vec<Document>,
+    without: Option<&ConsentId>,
+) -> Result<Request, Problem> {
+    let read_at = gateway.now();
+    let patient = gateway.case_private(case)?.patient.map(|patient| patient.identifiers).unwrap_or_default();
+    let valid = partner.recipients_at(read_at);
+    let has_valid_recipient_key =
+        sealed_to.map_or(!valid.is_empty(), |recipients| recipients.iter().any(|recipient| valid.contains(recipient)));
+    let card = partner.card();
+    Ok(Request {
+        bundle: about.bundle.clone(),
+        attempt: about.attempt,
+        kind: about.kind,
+        basis: about.answers.map_or(Basis::Consent, |answers| Basis::Answers(answers.dispatch)),
+        case: CaseState {
+            id: case.case.clone(),
+            open: case.closed.is_none(),
+            partners: BTreeSet::from([case.partner.clone()]),
+            purpose: case.purpose.clone(),
+            subject: case.subject.clone(),
+        },
+        partner: PartnerState {
+            id: card.id.clone(),
+            country: card.country.clone(),
+            standing: partner.standing,
+            agreement_from: partner.agreement.from,
+            agreement_until: partner.agreement.until,
+            transfer_basis: partner.agreement.basis,
+            card_expires: card.expires,
+            has_valid_recipient_key,
+        },
+        documents,
+        patient,
+        consents: consents_on_file(gateway, case, without)?,
+        obligations_met: DELIVERY_MEETS.iter().map(|code| (*code).to_owned()).collect(),
+        origin_country: gateway.config.country.clone(),
+        zone: gateway.config.zone(),
+        read_at,
+    })
+}
+
+fn consents_on_file(gateway: &Gateway, case: &CaseRecord, without: Option<&ConsentId>) -> Result<Vec<OnFile>, Problem> {
+    let mut consents = Vec::new();
+    for row in gateway.consents_of(&case.subject)? {
+        let record = row.value;
+        // An erased consent is none: it neither permits nor denies any more.
+        let Some(private) = gateway.consent_private(&record)? else { continue };
+        let withdrawn = match &record.withdrawn {
+            Some(at) => Some(clock::read_stamp(at).unwrap_or_else(|| gateway.now())),
+            None => (without == Some(&record.consent)).then(|| gateway.now()),
+        };
+        consents.push(OnFile {
+            id: record.consent,
+            version: record.version,
+            withdrawn,
+            countries: record.countries.into_iter().collect::<BTreeMap<_, _>>(),
+            consent: Consent::parse(private.resource.as_bytes()),
+        });
+    }
+    Ok(consents)
+}
