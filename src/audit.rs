@@ -3,6 +3,7 @@
 //! Rule: it may say more than happened, never less; an entry is acknowledged only when it is on the disk.
 
 pub mod event;
+pub mod happened;
 pub mod tree;
 pub mod note;
 pub mod reader;

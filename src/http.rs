@@ -85,7 +85,7 @@ async fn gateway_facts(State(gateway): App) -> Answer<serde_json::Value> {
     let config = &gateway.config;
     Ok(json!({
         "id": config.id, "name": config.name, "country": config.country, "endpoint": config.endpoint,
-        "entries": gateway.log.size(), "origin": gateway.log.origin(), "policy": gateway.policy().digest(),
+        "entries": gateway.log.size(), "origin": gateway.log.reader().origin().as_str(), "policy": gateway.policy().digest(),
         "software": env!("CARGO_PKG_VERSION"),
     }))
     .into()

@@ -10,6 +10,7 @@
 
 mod question;
 
+use std::fs::File;
 use std::sync::Arc;
 
 use crate::audit::happened::Happened;
@@ -24,9 +25,12 @@ use crate::problem::Problem;
 use crate::queue;
 use crate::reason::Reason;
 use crate::records::{BundleRecord, State};
+use crate::statement::Signed;
 use crate::statement::dispatch::{Dispatch, InOurLog, Release, SealedBundle, Why};
 use crate::statement::receipt::Receipt;
 use crate::store::{LeaseToken, Settle, Space};
+use crate::vault::BlobName;
+use crate::wire::ReceiptAnswer;
 
 pub use question::{question_of, question_of_new};
 
@@ -88,14 +92,11 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     let (release, mut row, mut decided_at) = let_go(gateway, row, sealed.clone(), permit).await?;
 
     // Everything but the age header: noise to whoever holds it.
-    let result = async {
-        let line = open_line(gateway, &partner, &mut line).await?;
-        let file =
-            gateway.vault.read(&crate::vault::BlobName::ours(bundle)).map_err(|error| DeliverError::local(&error))?;
-        line.send_body(&release, file).await
-    }
-    .await;
-    if let Err(error) = result {
+    let file = match gateway.vault.read(&BlobName::ours(bundle)) {
+        Ok(file) => Arc::new(file),
+        Err(error) => return wait(gateway, row, job, &local(&error), "not delivered").await,
+    };
+    if let Err(error) = send_noise(gateway, &partner, &mut line, &release, &file).await {
         return wait(gateway, row, job, &error, "not delivered").await;
     }
 
@@ -116,20 +117,14 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     let dispatch = dispatch_of(gateway, &row.value, number, &place);
     let signed = dispatch.sign(gateway.keys.signer());
     let digest = signed.digest();
-    let header = gateway.vault.head(&crate::vault::BlobName::ours(bundle), release.event().sealed().header_bytes);
-    let header = match header {
-        Ok(header) => header,
-        Err(error) => return wait(gateway, row, job, &DeliverError::local(&error), "not delivered").await,
-    };
-    let line = open_line(gateway, &partner, &mut line).await;
-    let answer = match line {
-        Ok(line) => line.hand_over(release, signed, header).await,
-        Err(error) => return wait(gateway, row, job, &error, "not delivered").await,
+    let answer = match open_line(gateway, &partner, &mut line).await {
+        Ok(line) => line.hand_over(release, &signed, &file, &gateway.clock).await,
+        Err(error) => Err(error),
     };
     let receipt = match answer {
-        Ok(answer) => answer,
+        Ok(answer) => signed_receipt(answer),
         Err(error) => {
-            let outcome = if error.outcome_unknown() { "unknown" } else { "not delivered" };
+            let outcome = if error.outcome_is_unknown() { "unknown" } else { "not delivered" };
             return wait(gateway, row, job, &error, outcome).await;
         }
     };
@@ -286,6 +281,19 @@ async fn wait_for(
     Ok(Ended::Waits(reason))
 }
 
+/// Sends everything but the header: what the partner misses of it.
+async fn send_noise(
+    gateway: &Gateway,
+    partner: &Partner,
+    line: &mut Option<Line>,
+    release: &Recorded<Release>,
+    file: &Arc<File>,
+) -> Result<(), DeliverError> {
+    let line = open_line(gateway, partner, line).await?;
+    let state = line.offer(release).await?;
+    line.send_body(release, &state, file, |_| ()).await
+}
+
 /// Asks the partner for the receipt of every attempt whose outcome is not known.
 async fn ask_what_became_of_it(
     gateway: &Gateway,
@@ -297,12 +305,12 @@ async fn ask_what_became_of_it(
     for number in open {
         let stamp = gateway
             .row::<Place>(Space::Stamp, &release_stamp(&record.bundle, number))
-            .map_err(|error| DeliverError::local(&error))?;
+            .map_err(|error| local(&error))?;
         let Some(stamp) = stamp else { continue };
         let digest = dispatch_of(gateway, record, number, &stamp.value).sign(gateway.keys.signer()).digest();
         let Some(signed) = open_line(gateway, partner, line).await?.ask_receipt(&digest).await? else { continue };
         let keys = partner.signing_keys_at(gateway.now());
-        match Receipt::verify(signed, &digest, &record.bundle, partner.id(), gateway.id(), &keys) {
+        match Receipt::verify(signed_receipt(signed), &digest, &record.bundle, partner.id(), gateway.id(), &keys) {
             Ok(receipt) => return Ok(Some((receipt, number))),
             Err(error) => tracing::warn!(bundle = %record.bundle, %error, "the partner's receipt was not accepted"),
         }
@@ -316,8 +324,7 @@ async fn open_line<'a>(
     line: &'a mut Option<Line>,
 ) -> Result<&'a mut Line, DeliverError> {
     if line.as_ref().is_none_or(|line| line.is_closed()) {
-        *line =
-            Some(Line::connect(&gateway.tls, partner.id(), &partner.card().endpoint, &gateway.line_limits()).await?);
+        *line = Some(Line::connect(&gateway.tls, partner.id(), &partner.card().endpoint, gateway.line_limits()).await?);
     }
     Ok(line.as_mut().expect("the line was opened just now"))
 }
@@ -340,6 +347,16 @@ fn sealed_for(gateway: &Gateway, record: &BundleRecord, partner: &Partner) -> Re
     } else {
         Err(Reason::RecipientKey)
     }
+}
+
+/// A receipt as it came, not verified.
+fn signed_receipt(answer: ReceiptAnswer) -> Signed {
+    Signed { text: answer.receipt, signature: answer.signature }
+}
+
+/// Something of our own that cannot be read.
+fn local(error: &(dyn std::error::Error + 'static)) -> DeliverError {
+    DeliverError::LocalFile { source: std::io::Error::other(error.to_string()) }
 }
 
 fn why_of(record: &BundleRecord) -> Why {

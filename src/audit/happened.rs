@@ -90,10 +90,19 @@ impl Happened {
     }
 
     /// A case was opened here, or first heard of from a partner.
-    pub fn case_opened(case: &CaseId, side: &Side, partner: &InstitutionId, purpose: &str, subject: &SubjectId) -> Self {
+    pub fn case_opened(
+        case: &CaseId,
+        side: &Side,
+        partner: &InstitutionId,
+        purpose: &str,
+        subject: &SubjectId,
+    ) -> Self {
         let ours = matches!(side, Side::Ours);
-        Self::new("case", json!({ "action": "opened", "case": case, "ours": ours, "partner": partner, "purpose": purpose }))
-            .on(subject)
+        Self::new(
+            "case",
+            json!({ "action": "opened", "case": case, "ours": ours, "partner": partner, "purpose": purpose }),
+        )
+        .on(subject)
     }
 
     /// A case was closed. The outcome is the patient's, so it is sealed.
@@ -104,7 +113,13 @@ impl Happened {
     }
 
     /// Documents were sealed into a bundle.
-    pub fn sealed(sealed: &SealedBundle, subject: &SubjectId, documents: u32, confirmed: Option<&str>, paths: &[String]) -> Self {
+    pub fn sealed(
+        sealed: &SealedBundle,
+        subject: &SubjectId,
+        documents: u32,
+        confirmed: Option<&str>,
+        paths: &[String],
+    ) -> Self {
         let mut detail = json!({ "paths": paths.iter().take(100).collect::<Vec<_>>() });
         if let (Some(why), Value::Object(fields)) = (confirmed, &mut detail) {
             fields.insert("patient_confirmed".to_owned(), json!(why));
@@ -122,14 +137,27 @@ impl Happened {
     }
 
     /// A bundle was refused for what its documents are, before anything was sealed.
-    pub fn intake_refused(bundle: &BundleId, case: &CaseId, subject: &SubjectId, reason: Reason, items: &[String]) -> Self {
+    pub fn intake_refused(
+        bundle: &BundleId,
+        case: &CaseId,
+        subject: &SubjectId,
+        reason: Reason,
+        items: &[String],
+    ) -> Self {
         Self::new("refusal", json!({ "bundle": bundle, "case": case, "reason": reason.code(), "at": "intake" }))
             .on(subject)
             .with_detail(json!({ "items": items.iter().take(20).collect::<Vec<_>>() }))
     }
 
     /// A decision said no.
-    pub fn denied(bundle: &BundleId, case: &CaseId, to: &InstitutionId, subject: &SubjectId, denied: &Denied, at: &str) -> Self {
+    pub fn denied(
+        bundle: &BundleId,
+        case: &CaseId,
+        to: &InstitutionId,
+        subject: &SubjectId,
+        denied: &Denied,
+        at: &str,
+    ) -> Self {
         Self::new(
             "refusal",
             json!({
@@ -142,7 +170,14 @@ impl Happened {
     }
 
     /// An attempt did not deliver.
-    pub fn attempt_failed(bundle: &BundleId, attempt: u32, to: &InstitutionId, reason: Reason, outcome: &str, gave_up: bool) -> Self {
+    pub fn attempt_failed(
+        bundle: &BundleId,
+        attempt: u32,
+        to: &InstitutionId,
+        reason: Reason,
+        outcome: &str,
+        gave_up: bool,
+    ) -> Self {
         Self::new(
             "attempt",
             json!({ "bundle": bundle, "attempt": attempt, "to": to, "reason": reason.code(), "outcome": outcome, "gave_up": gave_up }),
@@ -168,9 +203,19 @@ impl Happened {
     }
 
     /// A received bundle was opened with a reader's key.
-    pub fn opened(bundle: &BundleId, from: &InstitutionId, subject: &SubjectId, manifest: Digest, documents: u32, opinion: Option<Outcome>) -> Self {
-        let opened = Self::new("opened", json!({ "bundle": bundle, "from": from, "manifest_sha256": manifest, "documents": documents }))
-            .on(subject);
+    pub fn opened(
+        bundle: &BundleId,
+        from: &InstitutionId,
+        subject: &SubjectId,
+        manifest: Digest,
+        documents: u32,
+        opinion: Option<Outcome>,
+    ) -> Self {
+        let opened = Self::new(
+            "opened",
+            json!({ "bundle": bundle, "from": from, "manifest_sha256": manifest, "documents": documents }),
+        )
+        .on(subject);
         match opinion {
             Some(outcome) => opened.with_detail(json!({ "outcome": outcome.word() })),
             None => opened,
@@ -178,7 +223,14 @@ impl Happened {
     }
 
     /// An opinion was given to a case of a partner; it travels as a bundle of its own.
-    pub fn opinion_given(case: &CaseId, bundle: &BundleId, answers: &BundleId, subject: &SubjectId, outcome: Outcome, author: Option<&str>) -> Self {
+    pub fn opinion_given(
+        case: &CaseId,
+        bundle: &BundleId,
+        answers: &BundleId,
+        subject: &SubjectId,
+        outcome: Outcome,
+        author: Option<&str>,
+    ) -> Self {
         Self::new("opinion", json!({ "case": case, "bundle": bundle, "answers": answers }))
             .on(subject)
             .with_detail(object_without_absent(&[("outcome", Some(outcome.word())), ("author", author)]))

@@ -27,7 +27,6 @@ pub struct Report {
     /// The root over the verified entries.
     pub root: Digest,
     /// The first thing that is wrong.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub finding: Option<Finding>,
 }
 

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::audit::verify::{self, Report};
+use std::io;
+
+use crate::audit::log::Log;
+use crate::audit::verify::{self, Against, Behind, Report};
 use crate::gateway::Gateway;
 use crate::id::CaseId;
 use crate::problem::Problem;
@@ -29,7 +32,8 @@ pub fn entries(gateway: &Gateway, range: &Range) -> Result<Vec<u8>, Problem> {
     let needle = range.case.as_ref().map(|case| format!("\"case\":\"{case}\""));
     let (mut lines, mut count, mut from) = (Vec::new(), 0, range.from);
     while count < limit {
-        let page = gateway.log.entries(from, PAGE_MAX).map_err(|error| Problem::internal("the log", &error))?;
+        let page =
+            gateway.log.reader().entries(from, PAGE_MAX).map_err(|error| Problem::internal("the log", &error))?;
         let Some((last, _)) = page.last() else { break };
         from = last + 1;
         for (_, leaf) in page {
@@ -46,22 +50,39 @@ pub fn entries(gateway: &Gateway, range: &Range) -> Result<Vec<u8>, Problem> {
 
 /// The newest signed checkpoint, made now if the log grew.
 pub async fn checkpoint(gateway: &Gateway) -> Result<String, Problem> {
-    gateway.log.checkpoint_now().await.map_err(|error| Problem::internal("the log", &error))
+    gateway.log.sign_now().await.map_err(|error| Problem::internal("the log", &error))
 }
 
 /// The keys that verify the checkpoint, and the log's origin.
 pub fn keys(gateway: &Gateway) -> serde_json::Value {
-    json!({ "origin": gateway.log.origin(), "vkeys": [gateway.log.vkey()] })
+    json!({ "origin": gateway.log.reader().origin().as_str(), "vkeys": [gateway.log.key().to_string()] })
 }
 
 /// Checks the whole log against its newest checkpoint.
 pub async fn verify(gateway: &Gateway) -> Result<Report, Problem> {
     let note = checkpoint(gateway).await?;
     let log = gateway.log.clone();
-    tokio::task::spawn_blocking(move || verify::verify_log(&log, note.as_bytes()))
+    tokio::task::spawn_blocking(move || verify_log(&log, &note))
         .await
         .map_err(|error| Problem::internal("the check", &error))?
         .map_err(|error| Problem::internal("the log", &error))
+}
+
+fn verify_log(log: &Log, note: &str) -> io::Result<Report> {
+    let keys = [log.key().clone()];
+    let against = Against { checkpoint: Some(note.as_bytes()), keys: &keys, trusted: None, behind: Behind::Growth };
+    let lines = log.reader().lines(0).map(|line| line.map_err(io::Error::other));
+    let mut report = verify::verify_lines(lines, &against, |_| ())?;
+    if report.ok {
+        match verify::verify_home_details(log.reader(), |_| ())? {
+            Ok(counts) => report.details = counts.opened,
+            Err(finding) => {
+                report.ok = false;
+                report.finding = Some(finding);
+            }
+        }
+    }
+    Ok(report)
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {

@@ -148,7 +148,7 @@ pub struct Pong {
 /// Asks the partner's gateway whether it is there and knows us.
 pub async fn ping(gateway: &Gateway, id: &InstitutionId) -> Result<Pong, Problem> {
     let partner = gateway.partner(id)?;
-    let mut line = crate::deliver::Line::to(&gateway.tls, id, &partner.card().endpoint, &gateway.line_limits())
+    let mut line = crate::deliver::Line::connect(&gateway.tls, id, &partner.card().endpoint, gateway.line_limits())
         .await
         .map_err(|error| Problem::try_again(error.reason(), error.to_string()))?;
     let pong = line.ping().await.map_err(|error| Problem::try_again(error.reason(), error.to_string()))?;
