@@ -10,3 +10,4 @@ pub mod tar_read;
 pub mod bag;
 pub mod cover;
 pub mod extract;
+pub mod claim;

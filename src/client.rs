@@ -3,7 +3,6 @@
 //! Rule: only JSON and sealed or announced bytes pass here; this file opens no document and prints nothing. A request
 //! has a connection of its own, so that a long upload never stands in the way of a question.
 
-pub mod claim;
 mod transfer;
 
 use std::fs::File;

@@ -235,6 +235,11 @@ impl Config {
         jiff::tz::TimeZone::get(&self.timezone).expect("check() found the zone when the configuration was read")
     }
 
+    /// The text of `medseal.toml`, with every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a configuration is TOML")
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let range =
             |key, found: &dyn ToString, allowed| Err(ConfigError::Range { key, found: found.to_string(), allowed });

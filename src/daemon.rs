@@ -59,7 +59,14 @@ pub enum DaemonError {
 
 /// Reads and checks everything that [`serve`] would use.
 pub fn check(home: &Path) -> Result<(), GatewayError> {
-    Gateway::open(&Home::at(home), Clock::system()).map(|gateway| gateway.log.close())
+    Gateway::open(&Home::at(home), Clock::system()).map(|gateway| end_log(&gateway))
+}
+
+/// Signs what was recorded last. A log that died has ended the process before this.
+fn end_log(gateway: &Gateway) {
+    if let Err(error) = gateway.log.close() {
+        tracing::error!(%error, "the log could not be closed");
+    }
 }
 
 /// Serves until the operating system says to end.
@@ -91,7 +98,7 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
             tracing::error!(%error, task = name, "a part of the daemon failed");
         }
     }
-    gateway.log.close();
+    end_log(&gateway);
     tracing::info!("ended");
     staff
 }

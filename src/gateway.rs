@@ -14,7 +14,7 @@ use std::sync::{Arc, RwLock};
 
 use tokio::sync::watch;
 
-pub use draft::{Claim, Draft, Drafts, OpinionFacts, OpinionStatus};
+pub use draft::{Draft, Drafts, OpinionFacts, OpinionStatus};
 pub use on_file::ConsentPrivate;
 pub use rows::Row;
 
@@ -103,13 +103,13 @@ pub enum GatewayError {
     Store(#[from] crate::store::StoreError),
     /// The log was not begun.
     #[error("the log")]
-    InitLog(#[from] crate::audit::log::InitLogError),
+    InitLog(#[from] audit::log::InitLogError),
     /// What partners were bringing cannot be taken up.
     #[error("the transfers that were open")]
     Transfers(#[from] crate::receive::ReceiveError),
     /// The log does not fit what was signed before.
     #[error("the log")]
-    Log(#[from] crate::audit::log::OpenLogError),
+    Log(#[from] audit::log::OpenLogError),
     /// The vault was not made or not opened.
     #[error("the vault")]
     Vault(#[from] crate::vault::VaultError),
@@ -220,6 +220,11 @@ impl Gateway {
         })
     }
 
+    /// Records an event whose record no later step asks for.
+    pub async fn enter<E: Event + Send + 'static>(&self, event: E, change: Change) -> Result<(), Problem> {
+        self.record(event, change).await.map(|recorded| drop(recorded.into_event()))
+    }
+
     /// The registered partner with this id; removed ones are no partners.
     pub fn partner(&self, id: &InstitutionId) -> Result<Partner, Problem> {
         self.row::<Partner>(Space::Partner, id.as_str().as_bytes())?
@@ -267,7 +272,7 @@ impl Gateway {
     }
 
     /// The head of our log right after an entry, as statements carry it.
-    pub fn log_head(&self, place: &crate::audit::log::Place) -> crate::statement::LogHead {
+    pub fn log_head(&self, place: &audit::log::Place) -> crate::statement::LogHead {
         crate::statement::LogHead {
             origin: self.log.reader().origin().as_str().to_owned(),
             size: place.seq + 1,
@@ -333,7 +338,7 @@ pub fn config_digest(home: &Home) -> Digest {
 /// Records that the gateway starts, and with what.
 pub async fn record_start(gateway: &Gateway) -> Result<(), Problem> {
     let started = Happened::started(config_digest(&gateway.home), gateway.policy().digest(), env!("CARGO_PKG_VERSION"));
-    gateway.record(started, Change::default()).await.map(|_| ())
+    gateway.enter(started, Change::default()).await
 }
 
 /// What a decision depends on: a change here makes every permit in hand worthless.

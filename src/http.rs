@@ -103,7 +103,7 @@ async fn card(State(gateway): App) -> Answer<serde_json::Value> {
 }
 
 async fn keys(State(gateway): App) -> Answer<serde_json::Value> {
-    Ok(json!({ "items": gateway.keys.inventory(gateway.now()) })).into()
+    items(gateway.keys.inventory(gateway.now()).map_err(|error| Problem::internal("the keys", &error)))
 }
 
 async fn partner_list(State(gateway): App) -> Answer<serde_json::Value> {

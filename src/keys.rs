@@ -242,7 +242,7 @@ impl fmt::Debug for Keys {
 }
 
 /// One piece of trust material that an institution holds.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct Held {
     /// What it is for: `authority`, `tls`, `age`, `signing`, `log` or `subjects`.
     pub kind: &'static str,
@@ -253,9 +253,19 @@ pub struct Held {
     /// What a person compares: a digest of the public half, or the recipient itself.
     pub fingerprint: String,
     /// When it stops to count; `None` if only the card says so.
+    #[serde(serialize_with = "stamped")]
     pub expires: Option<Timestamp>,
     /// Whole days until then; negative when it is over.
     pub days_left: Option<i64>,
+}
+
+/// A time in the one form that medseal writes.
+#[allow(clippy::ref_option, reason = "serde hands a field over like this")]
+fn stamped<S: serde::Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.serialize_some(&stamp(*at)),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn read_host(text: &str) -> Result<Host, KeysError> {

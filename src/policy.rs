@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Authorizer, Decision, Effect, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 
+use crate::durable;
 use crate::id::Digest;
 use crate::reason::Reason;
 
@@ -173,6 +174,17 @@ impl Policy {
             .map(|path| Ok((path.display().to_string(), read(path)?)))
             .collect::<Result<_, PolicyError>>()?;
         Self::build(&site)
+    }
+
+    /// Writes the shipped set into a new folder, with an empty `site/` for the institution's own rules.
+    pub fn write_shipped(dir: &Path) -> std::io::Result<()> {
+        for folder in [dir.to_owned(), dir.join("base"), dir.join("site")] {
+            durable::create_dir(&folder, 0o755)?;
+        }
+        for (file, text) in BASE.iter().copied().chain([(SCHEMA_FILE, SCHEMA)]) {
+            durable::write_new(&dir.join(file), text.as_bytes(), 0o644)?;
+        }
+        Ok(())
     }
 
     /// SHA-256 over the schema, the terminology tables and every policy file with its name.

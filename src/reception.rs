@@ -28,7 +28,7 @@ use crate::wire::{Code, Handover, Offer, Pong, Progress, ReceiptAnswer, SegmentH
 pub enum NotTaken {
     /// Its signature, its parties or its time are wrong.
     #[error(transparent)]
-    Statement(#[from] crate::statement::StatementError),
+    Statement(#[from] StatementError),
     /// It speaks of another transfer than the one that it closes.
     #[error("the dispatch names another {0} than the transfer")]
     OtherTransfer(&'static str),
@@ -158,7 +158,7 @@ async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, si
     let accepted = AcceptedDispatch { bundle: dispatch.bundle.clone(), received: now, signed: signed.clone() };
     change.puts.push(put(Space::Transfer, &key, &accepted, Expect::Absent));
     change.stamps.push((Space::Stamp, key));
-    gateway.record(Happened::received(dispatch, digest, &subject, again), change).await?;
+    gateway.enter(Happened::received(dispatch, digest, &subject, again), change).await?;
     tracing::info!(bundle = %dispatch.bundle, partner = %from, again, "received");
     Ok(())
 }
@@ -216,7 +216,7 @@ impl Reception for Desk {
         body: &'a mut Body,
     ) -> Answer<'a, Progress> {
         Box::pin(async move {
-            let taken = self.0.receiver.segment(&caller.institution, transfer, head, body).await;
+            let taken = self.0.receiver.segment(&caller.institution, transfer, &head, body).await;
             taken.map_err(|error| tell(caller, &error, error.code()))
         })
     }

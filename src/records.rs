@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::descriptor::DescribedPatient;
+use crate::bundle::identity::PatientOfCase;
 use crate::clock::{self, Timestamp};
 use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, Purpose, SubjectId};
 use crate::reason::Reason;
@@ -83,7 +85,7 @@ impl CaseRecord {
 pub struct CasePrivate {
     /// The patient.
     #[serde(default)]
-    pub patient: Option<crate::bundle::identity::PatientOfCase>,
+    pub patient: Option<DescribedPatient>,
     /// What is asked.
     #[serde(default)]
     pub question: String,
@@ -93,6 +95,13 @@ pub struct CasePrivate {
     /// How the case ended.
     #[serde(default)]
     pub outcome: Option<Outcome>,
+}
+
+impl CasePrivate {
+    /// The patient as identity is compared.
+    pub fn patient_of_case(&self) -> Option<PatientOfCase> {
+        self.patient.as_ref().map(PatientOfCase::from)
+    }
 }
 
 /// What an opened opinion said.

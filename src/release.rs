@@ -58,12 +58,12 @@ pub enum Ended {
 
 /// Makes one attempt at releasing a bundle, and settles its job with whatever came of it.
 pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken) -> Result<Ended, Problem> {
-    let mut row = bundle_row(gateway, bundle)?;
+    let row = bundle_row(gateway, bundle)?;
     if row.value.state().is_final() {
         // Whoever made it final settled its job with it; should one be left, it goes with an entry of its own.
         let reason = row.value.reason.unwrap_or(Reason::Conflict);
         let change = Change { settle: vec![Settle::Done(job)], ..Change::default() };
-        gateway.record(Happened::cancelled(bundle, &row.value.subject, reason), change).await?;
+        gateway.enter(Happened::cancelled(bundle, &row.value.subject, reason), change).await?;
         return Ok(Ended::Stopped(reason));
     }
     let partner = match gateway.partner(&row.value.partner) {
@@ -225,7 +225,7 @@ async fn deny(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, denied
         settle: vec![settle],
         ..Change::default()
     };
-    gateway.record(event, change).await?;
+    gateway.enter(event, change).await?;
     tracing::info!(bundle = %record.bundle, partner = %record.partner, reason = %reason, "denied");
     Ok(if record.state() == State::Waiting { Ended::Waits(reason) } else { Ended::Stopped(reason) })
 }
@@ -240,7 +240,7 @@ async fn stop(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, reason
         settle: vec![Settle::Done(job)],
         ..Change::default()
     };
-    gateway.record(event, change).await?;
+    gateway.enter(event, change).await?;
     tracing::warn!(bundle = %record.bundle, partner = %record.partner, reason = %reason, "given up");
     Ok(Ended::Stopped(reason))
 }
@@ -277,7 +277,7 @@ async fn wait_for(
         settle: vec![Settle::Again { token: job, due }],
         ..Change::default()
     };
-    gateway.record(event, change).await?;
+    gateway.enter(event, change).await?;
     Ok(Ended::Waits(reason))
 }
 
@@ -323,7 +323,7 @@ async fn open_line<'a>(
     partner: &Partner,
     line: &'a mut Option<Line>,
 ) -> Result<&'a mut Line, DeliverError> {
-    if line.as_ref().is_none_or(|line| line.is_closed()) {
+    if line.is_none() {
         *line = Some(Line::connect(&gateway.tls, partner.id(), &partner.card().endpoint, gateway.line_limits()).await?);
     }
     Ok(line.as_mut().expect("the line was opened just now"))

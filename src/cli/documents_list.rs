@@ -12,9 +12,9 @@ use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::failure::Failure;
+use crate::bundle::claim::Given;
 use crate::bundle::document::{ConfidentialityCode, DateRange};
 use crate::bundle::path::BundlePath;
-use crate::client::claim::Given;
 use crate::reason::Reason;
 
 /// One line of the list as it is written.

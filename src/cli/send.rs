@@ -16,10 +16,10 @@ use super::failure::{Failure, Outcome};
 use super::gather::{Found, gather};
 use super::waiting::Waiting;
 use super::words::Words;
+use crate::bundle::claim::{Claim, Given};
 use crate::bundle::path::BundlePath;
 use crate::bundle::survey::{Survey, SurveyLimits};
 use crate::bundle::tar_write::TarWriter;
-use crate::client::claim::{Claim, Given};
 use crate::client::{Api, ApiError, Upload};
 use crate::id::{CaseId, InstitutionId};
 

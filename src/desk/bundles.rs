@@ -13,9 +13,10 @@ use serde::{Deserialize, Serialize};
 use super::{Staff, cases, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
+use crate::bundle::claim::Claim;
 use crate::bundle::document::{Document, PatientCheck};
 use crate::decision::Denied;
-use crate::gateway::{Claim, Draft, Gateway, Row, put};
+use crate::gateway::{Draft, Gateway, Row, put};
 use crate::id::{BundleId, CaseId, InstitutionId};
 use crate::problem::{Item, Problem};
 use crate::queue;
@@ -85,8 +86,8 @@ pub async fn announce(gateway: &Gateway, staff: Staff, request: Announce) -> Res
 /// Checks a draft as far as its claims go, and keeps it.
 pub async fn announce_draft(gateway: &Gateway, staff: Staff, draft: Draft) -> Result<Announced, Problem> {
     sealing::check_claims(gateway, &draft)?;
-    let patient = draft.private.patient.as_ref();
-    let mismatches = sealing::claimed_mismatches(&draft.claims, patient);
+    let patient = draft.private.patient_of_case();
+    let mismatches = sealing::claimed_mismatches(&draft.claims, patient.as_ref());
     if !mismatches.is_empty() && draft.confirm_patient.is_none() {
         return Err(refuse_documents(gateway, staff, &draft, Reason::PatientMismatch, mismatches).await);
     }
@@ -157,9 +158,9 @@ pub async fn fill(
             opinion.outcome,
             opinion.author.as_deref(),
         );
-        gateway.record(given.by(staff.uid), Change::default()).await?;
+        gateway.enter(given.by(staff.uid), Change::default()).await?;
     }
-    gateway.record(event.by(staff.uid), change).await?;
+    gateway.enter(event.by(staff.uid), change).await?;
     let not_checked = done
         .documents
         .iter()
@@ -312,7 +313,7 @@ async fn ask_early(gateway: &Gateway, staff: Staff, draft: &Draft, documents: &[
     let event = Happened::denied(&draft.bundle, &case.case, &draft.partner, &case.subject, &denied, "intake");
     let mut puts = gateway.seal_parts(Space::Bundle, draft.bundle.as_str().as_bytes(), &case.subject, &documents)?;
     puts.extend(new_rows(&record));
-    gateway.record(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
+    gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
     Err(Problem::refused(denied.reason, denied.to_string()).about(&draft.bundle).with_items(items_of(&denied)))
 }
 
@@ -335,8 +336,8 @@ async fn refuse_documents(gateway: &Gateway, staff: Staff, draft: &Draft, reason
     let event = Happened::intake_refused(&draft.bundle, &case.case, &case.subject, reason, &texts);
     let record = BundleRecord::refused_early(new_bundle(draft, draft.claims.len()), reason, gateway.now());
     let change = Change { puts: new_rows(&record), ..Change::default() };
-    match gateway.record(event.by(staff.uid), change).await {
-        Ok(_) => {
+    match gateway.enter(event.by(staff.uid), change).await {
+        Ok(()) => {
             let first = texts.first().cloned().unwrap_or_else(|| reason.meaning().to_owned());
             Problem::refused(reason, first).about(&draft.bundle).with_items(items)
         }

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 use super::{Staff, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
-use crate::bundle::identity::PatientOfCase;
+use crate::bundle::descriptor::DescribedPatient;
 use crate::clock;
 use crate::gateway::{Gateway, Row, put};
 use crate::id::{BundleId, CaseId, InstitutionId, PatientIdentifier, Purpose};
 use crate::problem::Problem;
 use crate::reason::Reason;
 use crate::records::{BundleRecord, CasePrivate, CaseRecord, InboxRecord, OpinionRead, Outcome, Side, State};
-use crate::store::{Expect, Put, Space};
+use crate::store::Space;
 
 /// What `case open` is given.
 #[derive(Deserialize)]
@@ -32,9 +32,6 @@ pub struct OpenCase {
     /// The patient's date of birth, `YYYY-MM-DD`.
     #[serde(default)]
     pub birth_date: Option<String>,
-    /// The patient's sex as an administrative code.
-    #[serde(default)]
-    pub sex: Option<String>,
 }
 
 /// A case as the staff sees it.
@@ -88,13 +85,11 @@ pub struct SentBundle {
 pub async fn open(gateway: &Gateway, staff: Staff, request: OpenCase) -> Result<CaseId, Problem> {
     gateway.partner(&request.partner)?;
     let question = free_text("question", &request.question, &gateway.config.limits)?;
-    let patient = PatientOfCase::new(
-        vec![request.patient.clone()],
-        request.name.as_deref(),
-        request.birth_date.as_deref(),
-        request.sex.as_deref(),
-    )
-    .map_err(|error| Problem::bad_input(Reason::BadInput, error.to_string()))?;
+    let patient = DescribedPatient {
+        identifiers: vec![request.patient.clone()],
+        name: request.name.as_deref().map(|name| free_text("name", name, &gateway.config.limits)).transpose()?,
+        birth_date: request.birth_date.as_deref().map(birth_date).transpose()?,
+    };
     let subject = gateway.new_subject(&request.patient)?;
     let record = CaseRecord {
         case: CaseId::random(),
@@ -108,7 +103,7 @@ pub async fn open(gateway: &Gateway, staff: Staff, request: OpenCase) -> Result<
     let private = CasePrivate { patient: Some(patient), question, ..CasePrivate::default() };
     let event = Happened::case_opened(&record.case, &record.side, &record.partner, record.purpose.as_str(), &subject);
     let puts = gateway.new_case(&record, &private)?;
-    gateway.record(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
+    gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
     Ok(record.case)
 }
 
@@ -122,7 +117,7 @@ pub fn show(gateway: &Gateway, case: &CaseId) -> Result<CaseView, Problem> {
     let record = find(gateway, case)?.value;
     let private = gateway.case_private(&record)?;
     let mut shown = view(&record);
-    shown.patient = private.patient.as_ref().and_then(PatientOfCase::first_identifier).map(ToString::to_string);
+    shown.patient = private.patient.as_ref().and_then(|patient| patient.identifiers.first()).map(ToString::to_string);
     shown.question = (!private.question.is_empty()).then_some(private.question);
     shown.outcome = private.outcome;
     shown.opinions = private.opinions;
@@ -165,7 +160,7 @@ pub async fn close(gateway: &Gateway, staff: Staff, case: &CaseId, outcome: Outc
             crate::release::cancel(&mut change, bundle, Reason::CaseClosed, now);
         }
     }
-    gateway.record(Happened::case_closed(case, &record.subject, outcome).by(staff.uid), change).await?;
+    gateway.enter(Happened::case_closed(case, &record.subject, outcome).by(staff.uid), change).await?;
     show(gateway, case)
 }
 
@@ -185,6 +180,12 @@ pub fn find(gateway: &Gateway, case: &CaseId) -> Result<Row<CaseRecord>, Problem
         (Some(_), false) => Err(Problem::conflict(format!("more than one partner has a case {case}"))),
         (None, _) => Err(Problem::not_found(format!("there is no case {case}")).hint("`medseal case list` shows them")),
     }
+}
+
+fn birth_date(text: &str) -> Result<String, Problem> {
+    text.parse::<jiff::civil::Date>()
+        .map(|date| date.to_string())
+        .map_err(|_| Problem::bad_input(Reason::BadInput, "a birth date must look like 1968-03-14"))
 }
 
 fn view(record: &CaseRecord) -> CaseView {

@@ -38,14 +38,10 @@ pub struct ConsentView {
 pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<ConsentView, Problem> {
     let consent = Consent::parse(resource)
         .map_err(|error| Problem::bad_input(error.reason(), format!("this consent cannot be used: {error}")))?;
-    let patients = consent.patients();
-    let first = patients
-        .first()
-        .ok_or_else(|| Problem::bad_input(Reason::ConsentUnsupported, "the consent names no patient by identifier"))?;
-    let subject = subject_of(gateway, patients)?.map_or_else(|| gateway.new_subject(first), Ok)?;
+    let subject = gateway.new_subject(consent.patient())?;
     let resource = std::str::from_utf8(resource)
         .map_err(|_| Problem::bad_input(Reason::BadInput, "the consent is not UTF-8 text"))?;
-    let words = consent.in_words();
+    let words = consent.in_words().join(" ");
     let record = ConsentRecord {
         consent: ConsentId::random(),
         version: 1,
@@ -60,7 +56,7 @@ pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<Con
     puts.push(put(Space::Consent, key, &record, Expect::Absent));
     puts.push(index(&subject, &record.consent));
     let event = Happened::consent_added(&record.consent, &subject, &words, Digest::of(resource.as_bytes()));
-    gateway.record(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
+    gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
     Ok(view(&record, words))
 }
 
@@ -143,17 +139,8 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
         }
     }
     let event = Happened::consent_withdrawn(id, record.version, &subject, reason, &cancelled);
-    gateway.record(event.by(staff.uid), change).await?;
+    gateway.enter(event.by(staff.uid), change).await?;
     Ok(Withdrawn { consent: id.clone(), version: record.version, cancelled, delivered })
-}
-
-fn subject_of(gateway: &Gateway, patients: &[PatientIdentifier]) -> Result<Option<SubjectId>, Problem> {
-    for patient in patients {
-        if let Some(subject) = gateway.find_subject(patient)? {
-            return Ok(Some(subject));
-        }
-    }
-    Ok(None)
 }
 
 fn is_withdrawn(gateway: &Gateway, id: &ConsentId) -> Result<bool, Problem> {
@@ -169,7 +156,7 @@ fn found(gateway: &Gateway, id: &ConsentId) -> Result<Row<ConsentRecord>, Proble
 fn described(gateway: &Gateway, record: &ConsentRecord) -> Result<ConsentView, Problem> {
     let words = match gateway.consent_private(record)? {
         Some(private) => Consent::parse(private.resource.as_bytes())
-            .map_or_else(|error| format!("cannot be used: {error}"), |consent| consent.in_words()),
+            .map_or_else(|error| format!("cannot be used: {error}"), |consent| consent.in_words().join(" ")),
         None => "erased".to_owned(),
     };
     Ok(view(record, words))

@@ -69,7 +69,7 @@ pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<InboxItem, Problem> 
         .ok_or_else(|| Problem::conflict("the dispatch of this bundle is not on file"))?
         .value;
     Ok(InboxItem {
-        card: gateway.partner(&record.from).map(|partner| partner.card_text().to_owned()).unwrap_or_default(),
+        card: gateway.partner(&record.from).map(|partner| partner.signed_card().file_text()).unwrap_or_default(),
         dispatch: accepted.signed.text,
         signature: accepted.signed.signature,
         sealed_sha256: record.sealed_sha256,
@@ -137,7 +137,7 @@ pub async fn opened(gateway: &Gateway, staff: Staff, bundle: &BundleId, what: Op
     }
     let event =
         Happened::opened(bundle, &record.from, &case.value.subject, what.manifest_sha256, what.documents, outcome);
-    gateway.record(event.by(staff.uid), change).await?;
+    gateway.enter(event.by(staff.uid), change).await?;
     Ok(view(record))
 }
 

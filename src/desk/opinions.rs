@@ -4,7 +4,8 @@ use serde::Deserialize;
 
 use super::bundles::{Announced, announce_draft};
 use super::{Staff, cases, free_text};
-use crate::gateway::{Claim, Draft, Gateway, OpinionFacts, OpinionStatus};
+use crate::bundle::claim::Claim;
+use crate::gateway::{Draft, Gateway, OpinionFacts, OpinionStatus};
 use crate::id::{BundleId, CaseId};
 use crate::problem::Problem;
 use crate::reason::Reason;

@@ -59,7 +59,7 @@ impl PartnerView {
             fingerprint: partner.fingerprint(),
             serial: card.serial,
             standing: partner.standing,
-            expires: card.expires.clone(),
+            expires: clock::stamp(card.expires),
         }
     }
 }
@@ -94,7 +94,7 @@ pub async fn add(gateway: &Gateway, staff: Staff, request: AddPartner) -> Result
         before.is_some(),
     );
     let change = Change { puts: vec![put(Space::Partner, &key, &partner, expect)], ..Change::default() };
-    gateway.record(event.by(staff.uid), change).await?;
+    gateway.enter(event.by(staff.uid), change).await?;
     gateway.trust_partners();
     Ok(PartnerView::of(&partner))
 }
@@ -129,7 +129,7 @@ pub async fn set_standing(
         Standing::Removed => "removed",
     };
     let change = Change { puts: vec![put(Space::Partner, &row.key, &partner, expect)], ..Change::default() };
-    gateway.record(Happened::partner_standing(id, action).by(staff.uid), change).await?;
+    gateway.enter(Happened::partner_standing(id, action).by(staff.uid), change).await?;
     gateway.trust_partners();
     Ok(PartnerView::of(&partner))
 }

@@ -6,9 +6,7 @@ use std::sync::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::Gateway;
-use crate::bundle::document::{ConfidentialityCode, DateRange};
-use crate::bundle::path::BundlePath;
-use crate::bundle::survey::PatientSeen;
+use crate::bundle::claim::Claim;
 use crate::clock::Timestamp;
 use crate::decision::Kind;
 use crate::id::{BundleId, InstitutionId};
@@ -91,34 +89,6 @@ impl Drafts {
     pub fn take(&self, bundle: &BundleId) -> Option<Draft> {
         self.0.lock().expect("no one panics while holding the drafts").remove(bundle)
     }
-}
-
-/// What the caller says of a document before it comes: what a clerk stated, and what its head showed.
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Claim {
-    /// Where it lies below the folder that is sent.
-    pub path: BundlePath,
-    /// Its size, in bytes.
-    pub bytes: u64,
-    /// The media type that its head showed.
-    #[serde(default)]
-    pub media_type: Option<String>,
-    /// The LOINC code of its class: stated, or read.
-    #[serde(default)]
-    pub class: Option<String>,
-    /// The confidentiality, stated.
-    #[serde(default)]
-    pub confidentiality: Option<ConfidentialityCode>,
-    /// Sensitivity labels, stated.
-    #[serde(default)]
-    pub sensitivity: Vec<String>,
-    /// The day, or the days, that it is about: stated.
-    #[serde(default)]
-    pub date: Option<DateRange>,
-    /// Whom its head names.
-    #[serde(default)]
-    pub patients_seen: Vec<PatientSeen>,
 }
 
 /// How far an opinion stands.

@@ -4,15 +4,16 @@
 use std::io::{self, Read, Write};
 
 use crate::bundle::bag::{BagError, BagWriter};
+use crate::bundle::claim::Claim;
 use crate::bundle::cover;
-use crate::bundle::descriptor::{DescribedAnswers, DescribedOpinion, DescribedPatient, Descriptor};
+use crate::bundle::descriptor::{DescribedAnswers, DescribedOpinion, Descriptor};
 use crate::bundle::document::{Confidentiality, DateRange, Document, PatientCheck};
 use crate::bundle::identity::{self, Likeness, PatientOfCase};
 use crate::bundle::path::{BundlePath, PathSet};
 use crate::bundle::survey::{Survey, SurveyLimits, Surveyed};
 use crate::bundle::tar_read::{Entries, TarError, TarLimits};
 use crate::clock;
-use crate::gateway::{Claim, Draft, Gateway};
+use crate::gateway::{Draft, Gateway};
 use crate::id::Digest;
 use crate::partner::Partner;
 use crate::problem::{Item, Problem};
@@ -102,8 +103,9 @@ pub(super) fn claimed_mismatches(claims: &[Claim], patient: Option<&PatientOfCas
     let Some(patient) = patient else { return Vec::new() };
     claims
         .iter()
-        .filter(|claim| !claim.patients_seen.is_empty())
-        .filter_map(|claim| mismatch(&claim.path, &identity::compare(&claim.patients_seen, patient)))
+        .map(|claim| (claim, claim.seen.patients()))
+        .filter(|(_, seen)| !seen.is_empty())
+        .filter_map(|(claim, seen)| mismatch(&claim.path, &identity::compare(&seen, patient)))
         .collect()
 }
 
@@ -115,12 +117,12 @@ pub(super) fn claimed_documents(gateway: &Gateway, draft: &Draft) -> Result<Vec<
         .map(|claim| {
             Ok(Document {
                 path: claim.path.clone(),
-                media_type: claim.media_type.clone().unwrap_or_else(|| "application/octet-stream".to_owned()),
-                class: claim.class.clone(),
+                media_type: claim.seen.media_type.clone(),
+                class: claim.given.class.clone().or_else(|| claim.seen.class.clone()),
                 title: None,
                 confidentiality: label(gateway, claim)?,
-                sensitivity: claim.sensitivity.clone(),
-                date: claim.date,
+                sensitivity: claim.given.sensitivity.clone().unwrap_or_default(),
+                date: claim.given.date.or(claim.seen.date),
                 patient_check: PatientCheck::NotChecked,
                 bytes: claim.bytes,
                 sha256: Digest::from_bytes([0; 32]),
@@ -198,8 +200,8 @@ fn seal_into(
 }
 
 fn check_patient(path: &BundlePath, surveyed: &Surveyed, draft: &Draft) -> (PatientCheck, Option<Item>) {
-    let Some(patient) = &draft.private.patient else { return (PatientCheck::NotChecked, None) };
-    let likeness = identity::check(surveyed, patient);
+    let Some(patient) = draft.private.patient_of_case() else { return (PatientCheck::NotChecked, None) };
+    let likeness = identity::check(surveyed, &patient);
     let mismatch = mismatch(path, &likeness);
     let check = match likeness {
         Likeness::Match => PatientCheck::Match,
@@ -229,11 +231,11 @@ fn describe(
     Ok(Document {
         path: claim.path.clone(),
         media_type: surveyed.media_type.to_owned(),
-        class: claim.class.clone().or(surveyed.class),
+        class: claim.given.class.clone().or(surveyed.class),
         title: surveyed.title,
         confidentiality: label(gateway, claim)?,
-        sensitivity: claim.sensitivity.clone(),
-        date: claim.date.or(read),
+        sensitivity: claim.given.sensitivity.clone().unwrap_or_default(),
+        date: claim.given.date.or(read),
         patient_check,
         bytes: claim.bytes,
         sha256,
@@ -241,7 +243,7 @@ fn describe(
 }
 
 fn label(gateway: &Gateway, claim: &Claim) -> Result<Confidentiality, Problem> {
-    if let Some(code) = claim.confidentiality {
+    if let Some(code) = claim.given.confidentiality {
         return Ok(Confidentiality { code, assumed: false });
     }
     let code = gateway.config.intake.assumed_confidentiality.parse();
@@ -266,7 +268,7 @@ fn descriptor(gateway: &Gateway, draft: &Draft, documents: &[Document]) -> Descr
         purpose: draft.case.purpose.clone(),
         created: clock::stamp(gateway.now()),
         question: (draft.kind == Kind::Records).then(|| draft.private.question.clone()),
-        patient: draft.private.patient.as_ref().map(DescribedPatient::from),
+        patient: draft.private.patient.clone(),
         documents: documents.to_vec(),
         notices: Vec::new(),
         answers: draft

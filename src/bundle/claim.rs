@@ -2,14 +2,14 @@
 //!
 //! Rule: a claim only lets the gateway refuse early; it surveys the bytes itself.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::bundle::document::{ConfidentialityCode, DateRange};
-use crate::bundle::path::BundlePath;
-use crate::bundle::survey::{Checked, PatientSeen, Sex, Surveyed};
+use super::document::{ConfidentialityCode, DateRange};
+use super::path::BundlePath;
+use super::survey::{Checked, PatientSeen, SeenIdentifier, Sex, Surveyed};
 
 /// A document that is about to be sent.
-#[derive(Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Claim {
     /// Its path in the bundle.
     pub path: BundlePath,
@@ -23,7 +23,7 @@ pub struct Claim {
 }
 
 /// What a person says of a document.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Given {
     /// The LOINC code of its class.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,32 +40,35 @@ pub struct Given {
 }
 
 /// What the head of a document says of itself.
-#[derive(Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct Seen {
-    media_type: &'static str,
+    /// The media type.
+    pub media_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    class: Option<String>,
+    /// The LOINC code of its class.
+    pub class: Option<String>,
+    /// The days that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
-    date: Option<DateRange>,
+    pub date: Option<DateRange>,
     #[serde(skip_serializing_if = "Option::is_none")]
     title: Option<String>,
     /// Why it was not searched for names to its end; absent where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_checked: Option<&'static str>,
+    not_checked: Option<String>,
     patients: Vec<Patient>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 struct Patient {
     identifiers: Vec<Identifier>,
     names: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     birth_date: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    sex: Option<&'static str>,
+    sex: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 struct Identifier {
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
@@ -75,13 +78,13 @@ struct Identifier {
 impl From<Surveyed> for Seen {
     fn from(surveyed: Surveyed) -> Self {
         Self {
-            media_type: surveyed.media_type,
+            media_type: surveyed.media_type.to_owned(),
             class: surveyed.class,
             date: surveyed.date.and_then(|(first, last)| DateRange::new(first, last).ok()),
             title: surveyed.title,
             not_checked: match surveyed.checked {
                 Checked::Yes => None,
-                Checked::No(why) => Some(why),
+                Checked::No(why) => Some(why.to_owned()),
             },
             patients: surveyed.patients.into_iter().map(Patient::from).collect(),
         }
@@ -90,16 +93,35 @@ impl From<Surveyed> for Seen {
 
 impl From<PatientSeen> for Patient {
     fn from(seen: PatientSeen) -> Self {
-        let identifier = |id: crate::bundle::survey::SeenIdentifier| Identifier { system: id.system, value: id.value };
+        let identifier = |id: SeenIdentifier| Identifier { system: id.system, value: id.value };
         Self {
             identifiers: seen.identifiers.into_iter().map(identifier).collect(),
             names: seen.names,
             birth_date: seen.birth_date,
             sex: seen.sex.map(|sex| match sex {
-                Sex::Female => "female",
-                Sex::Male => "male",
-                Sex::Other => "other",
+                Sex::Female => "female".to_owned(),
+                Sex::Male => "male".to_owned(),
+                Sex::Other => "other".to_owned(),
             }),
+        }
+    }
+}
+
+impl Seen {
+    /// Whom the head names.
+    pub fn patients(&self) -> Vec<PatientSeen> {
+        self.patients.iter().map(PatientSeen::from).collect()
+    }
+}
+
+impl From<&Patient> for PatientSeen {
+    fn from(patient: &Patient) -> Self {
+        let identifier = |id: &Identifier| SeenIdentifier { system: id.system.clone(), value: id.value.clone() };
+        Self {
+            identifiers: patient.identifiers.iter().map(identifier).collect(),
+            names: patient.names.clone(),
+            birth_date: patient.birth_date.clone(),
+            sex: None,
         }
     }
 }
