@@ -10,13 +10,17 @@ mod consent;
 mod documents_list;
 mod failure;
 mod gather;
+mod heads;
 mod inbox;
 mod key;
+mod open;
+mod opening;
 mod opinion;
 mod output;
 mod partner;
 mod policy;
 mod send;
+mod sender;
 mod shell;
 mod status;
 mod waiting;
@@ -69,6 +73,7 @@ enum Verb {
     Status(status::Status),
     Queue(status::Queue),
     Inbox(inbox::Inbox),
+    Open(open::Open),
     Opinion(opinion::Opinion),
     #[command(subcommand)]
     Policy(policy::Policy),
@@ -128,6 +133,7 @@ fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Status(verb) => verb.run(context),
         Verb::Queue(verb) => verb.run(context),
         Verb::Inbox(verb) => verb.run(context),
+        Verb::Open(verb) => verb.run(context),
         Verb::Opinion(verb) => verb.run(context),
         Verb::Policy(verb) => verb.run(context),
         Verb::Key(verb) => verb.run(context),

@@ -1,39 +1,129 @@
-//! `medseal inbox`: what came in.
+//! `medseal inbox`: what came in, and how it leaves the gateway for the reader's own workstation.
 
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::Context;
 use super::answer::{items, moment, text};
-use super::failure::{Outcome, Status};
+use super::failure::{Failure, Outcome, Status};
+use crate::durable;
+use crate::id::BundleId;
 
-/// Lists what came in, newest first.
+/// Lists what came in, newest first; or shows one bundle, or saves it as it came.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: medseal inbox")]
-pub(super) struct Inbox {}
+#[command(
+    after_help = "Examples: medseal inbox\n          medseal inbox bundle-0123456789abcdef --save /media/reader\n\
+    --save writes the sealed file, the dispatch with its signature, and the sender's card: all that `medseal open FILE`\n\
+    or age and ssh-keygen need on a machine without a gateway."
+)]
+pub(super) struct Inbox {
+    /// One bundle.
+    bundle: Option<BundleId>,
+    /// The folder that takes the sealed bundle and its dispatch.
+    #[arg(long, value_name = "DIR", requires = "bundle")]
+    save: Option<PathBuf>,
+}
 
 impl Inbox {
-    #[allow(clippy::unused_self, reason = "every verb has this shape")]
     pub(super) fn run(self, context: &Context) -> Outcome {
-        let answer = context.api()?.get("/v1/inbox")?;
-        if context.out.is_json() {
-            context.out.object(&answer)?;
-            return Ok(Status::Done);
+        match (&self.bundle, &self.save) {
+            (None, _) => list(context),
+            (Some(bundle), None) => show(context, bundle),
+            (Some(bundle), Some(folder)) => save(context, bundle, folder),
         }
-        let rows: Vec<Vec<String>> = items(&answer)
-            .iter()
-            .map(|item| {
-                let field = |name| text(item, name);
-                vec![
-                    field("bundle"),
-                    field("case"),
-                    field("from"),
-                    field("kind"),
-                    moment(item, "received"),
-                    moment(item, "opened"),
-                ]
-            })
-            .collect();
-        context.out.table(&["BUNDLE", "CASE", "FROM", "KIND", "RECEIVED", "OPENED"], &rows)?;
-        Ok(Status::Done)
+    }
+}
+
+fn list(context: &Context) -> Outcome {
+    let answer = context.api()?.get("/v1/inbox")?;
+    if context.out.is_json() {
+        context.out.object(&answer)?;
+        return Ok(Status::Done);
+    }
+    let rows: Vec<Vec<String>> = items(&answer)
+        .iter()
+        .map(|item| {
+            let field = |name| text(item, name);
+            let (received, opened) = (moment(item, "received"), moment(item, "opened"));
+            vec![field("bundle"), field("case"), field("from"), field("kind"), received, opened]
+        })
+        .collect();
+    context.out.table(&["BUNDLE", "CASE", "FROM", "KIND", "RECEIVED", "OPENED"], &rows)?;
+    Ok(Status::Done)
+}
+
+fn show(context: &Context, bundle: &BundleId) -> Outcome {
+    let item = context.api()?.get(&format!("/v1/inbox/{bundle}"))?;
+    if context.out.is_json() {
+        context.out.object(&item)?;
+        return Ok(Status::Done);
+    }
+    context.out.facts(&[
+        ("bundle", text(&item, "bundle")),
+        ("case", text(&item, "case")),
+        ("from", text(&item, "from")),
+        ("kind", text(&item, "kind")),
+        ("received", moment(&item, "received")),
+        ("opened", moment(&item, "opened")),
+        ("sealed bytes", text(&item, "sealed_bytes")),
+        ("sealed sha256", text(&item, "sealed_sha256")),
+    ])?;
+    Ok(Status::Done)
+}
+
+fn save(context: &Context, bundle: &BundleId, folder: &Path) -> Outcome {
+    let api = context.api()?;
+    let item = api.get(&format!("/v1/inbox/{bundle}"))?;
+    let sealed = folder.join(format!("{bundle}.age"));
+    let card = folder.join(format!("{}.card", text(&item, "from")));
+    let written = |path: &Path, error: &io::Error| {
+        Failure::unable(format!("{}: {error}", path.display()))
+            .hint("name a folder that exists and holds none of it yet")
+    };
+    let mut from = api.download(&format!("/v1/inbox/{bundle}/content"))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&sealed)
+        .map_err(|error| written(&sealed, &error))?;
+    let progress = context.out.progress("saving", item.get("sealed_bytes").and_then(Value::as_u64).unwrap_or(0));
+    let copied = copy(&mut from, &mut file, &progress).and_then(|()| file.sync_all());
+    drop(progress);
+    if let Err(error) = copied {
+        // Half a sealed file opens as little as none.
+        fs::remove_file(&sealed).with_context(|| format!("{}: {error}, and it cannot be removed", sealed.display()))?;
+        return Err(written(&sealed, &error));
+    }
+    for (name, content) in [("dispatch.json", "dispatch"), ("dispatch.json.sig", "signature")] {
+        let path = folder.join(format!("{bundle}.{name}"));
+        durable::write_new(&path, text(&item, content).as_bytes(), 0o600).map_err(|error| written(&path, &error))?;
+    }
+    // The card of a sender lies there once, however many of its bundles are saved.
+    durable::replace(&card, text(&item, "card").as_bytes(), 0o644).map_err(|error| written(&card, &error))?;
+    if context.out.is_json() {
+        context.out.object(&json!({ "bundle": bundle, "sealed": sealed, "card": card }))?;
+    } else {
+        context.out.line(sealed.display().to_string())?;
+    }
+    Ok(Status::Done)
+}
+
+fn copy(from: &mut impl io::Read, into: &mut impl io::Write, progress: &super::output::Progress) -> io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            read => {
+                into.write_all(&buffer[..read])?;
+                progress.advance(read as u64);
+            }
+        }
     }
 }

@@ -14,11 +14,11 @@ use super::answer::text;
 use super::documents_list;
 use super::failure::{Failure, Outcome};
 use super::gather::{Found, gather};
+use super::heads::{self, BUFFER_BYTES, HEAD_BYTES};
 use super::waiting::Waiting;
 use super::words::Words;
 use crate::bundle::claim::{Claim, Given};
 use crate::bundle::path::BundlePath;
-use crate::bundle::survey::{Survey, SurveyLimits};
 use crate::bundle::tar_write::TarWriter;
 use crate::client::{Api, ApiError, Upload};
 use crate::id::{CaseId, InstitutionId};
@@ -86,32 +86,14 @@ pub(super) fn survey(
 ) -> Result<Vec<Claim>, Failure> {
     let progress = context.out.progress("reading", found.iter().map(|found| found.bytes.min(HEAD_BYTES)).sum());
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut claims = Vec::with_capacity(found.len());
-    for document in found {
-        let mut survey = Survey::new(document.path.as_str(), SurveyLimits::default());
-        let (mut opened, mut seen, mut seen_max) = (document.open()?, 0, HEAD_BYTES);
-        while seen < seen_max {
-            let read = opened.read(&mut buffer)?;
-            if read == 0 {
-                break;
-            }
-            // Text formats name the patient anywhere; images say it in their head.
-            if seen == 0 && is_text(&buffer[..read]) {
-                seen_max = TEXT_BYTES_MAX;
-            }
-            survey.push(&buffer[..read]);
-            seen += read as u64;
-            progress.advance(read as u64);
-        }
-        opened.check()?;
-        claims.push(Claim {
-            path: document.path.clone(),
-            bytes: document.bytes,
-            given: list.remove(&document.path).unwrap_or_default(),
-            seen: survey.finish().into(),
-        });
-    }
-    Ok(claims)
+    found
+        .iter()
+        .map(|document| {
+            let seen = heads::survey(document, &mut buffer, |bytes| progress.advance(bytes))?;
+            let given = list.remove(&document.path).unwrap_or_default();
+            Ok(Claim { path: document.path.clone(), bytes: document.bytes, given, seen: seen.into() })
+        })
+        .collect()
 }
 
 /// Streams the documents of an announced bundle, in the order of the claims.
@@ -177,20 +159,3 @@ pub(super) fn refused(error: ApiError) -> Failure {
         _ => failure,
     }
 }
-
-/// Whether it may be JSON or HL7 v2, whose patient can stand far from the start.
-fn is_text(head: &[u8]) -> bool {
-    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    head.iter()
-        .find(|byte| !byte.is_ascii_whitespace())
-        .is_some_and(|byte| matches!(byte, b'{' | b'[' | b'M' | b'\x0b'))
-}
-
-/// How much is read of a document at a time, in bytes.
-const BUFFER_BYTES: usize = 256 * 1024;
-
-/// How much is surveyed of a document before sending, in bytes.
-const HEAD_BYTES: u64 = 1 << 20;
-
-/// How much is surveyed of a document whose patient can stand anywhere, in bytes.
-const TEXT_BYTES_MAX: u64 = 64 << 20;

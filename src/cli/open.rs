@@ -1,0 +1,269 @@
+//! `medseal open`: what came in becomes documents again, on this machine, with the reader's key.
+//!
+//! Rule: nothing of a bundle is shown before all of it was checked; who sent it is verified, or the caller said
+//! `--unsigned`.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::Context;
+use super::answer::text;
+use super::failure::{Failure, Outcome, Status};
+use super::gather::gather;
+use super::heads;
+use super::opening::{self, Opened};
+use super::sender;
+use crate::bundle::document::PatientCheck;
+use crate::bundle::extract::Extent;
+use crate::bundle::identity::{self, Likeness, PatientOfCase};
+use crate::client::{Api, ProblemItem};
+use crate::id::BundleId;
+use crate::keys::Keys;
+use crate::partner::SignedCard;
+use crate::reason::Reason;
+use crate::seal::Identities;
+use crate::statement::Signed;
+use crate::statement::dispatch::Dispatch;
+
+/// Opens a bundle that came in, or a sealed file, and writes its documents.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples: medseal open bundle-0123456789abcdef --out case-17\n          \
+    medseal open bundle-0123456789abcdef.age --identity reader.key --card st-mary.card --out case-17\n\
+    With a file it needs no gateway: X.dispatch.json and X.dispatch.json.sig lie beside X.age, as `medseal inbox\n\
+    BUNDLE --save DIR` writes them. The cover sheet becomes OUT.cover.html beside OUT.")]
+pub(super) struct Open {
+    /// A bundle of the inbox, or a sealed file.
+    #[arg(value_name = "BUNDLE|FILE.age")]
+    what: PathBuf,
+    /// The reader's age identity; HOME/keys/age.key where it lies there.
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// The folder that takes the documents; it must not exist.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// The sender's card, by which the dispatch of a file is verified.
+    #[arg(long, value_name = "FILE", conflicts_with = "unsigned")]
+    card: Option<PathBuf>,
+    /// Open a file without knowing who sent it.
+    #[arg(long)]
+    unsigned: bool,
+    /// Keep the whole bag with its manifests.
+    #[arg(long)]
+    bag: bool,
+}
+
+impl Open {
+    pub(super) fn run(self, context: &Context) -> Outcome {
+        match self.what.to_str().and_then(|text| text.parse::<BundleId>().ok()) {
+            Some(bundle) if !self.what.exists() => self.from_inbox(context, &bundle),
+            _ => self.from_file(context),
+        }
+    }
+
+    fn from_inbox(&self, context: &Context, bundle: &BundleId) -> Outcome {
+        let identities = match &self.identity {
+            Some(file) => identities_in(file)?,
+            None => identities_of_home(context)?,
+        };
+        let api = context.api()?;
+        let item = api.get(&format!("/v1/inbox/{bundle}"))?;
+        let card = match &self.card {
+            Some(path) => sender::read_card(path)?,
+            None => SignedCard::parse(text(&item, "card").as_bytes())
+                .map_err(|error| Failure::refused(error.reason(), format!("the sender's card: {error}")))?,
+        };
+        let signed = Signed { text: text(&item, "dispatch"), signature: text(&item, "signature") };
+        let dispatch = sender::verify(&signed, card.card())?;
+        let us = text(&api.get("/v1/gateway")?, "id");
+        if dispatch.bundle != *bundle || dispatch.to.as_str() != us {
+            return Err(Failure::refused(Reason::Tampered, "the dispatch is for another bundle or another receiver"));
+        }
+        let sealed = api.download(&format!("/v1/inbox/{bundle}/content"))?;
+        let progress = context.out.progress("opening", dispatch.sealed_bytes);
+        let watched = Watched { from: sealed, progress: &progress };
+        let opened = opening::open(watched, &identities, Some(&dispatch), &self.out, self.extent())?;
+        drop(progress);
+        tell(&api, &opened)?;
+        self.end(context, &opened, Some(&dispatch))
+    }
+
+    fn from_file(&self, context: &Context) -> Outcome {
+        let name = || self.what.display().to_string();
+        let identity = self.identity.as_deref().ok_or_else(|| {
+            Failure::bad_input(Reason::BadInput, "a file is opened with the reader's key")
+                .hint("name the identity file with --identity FILE")
+        })?;
+        let identities = identities_in(identity)?;
+        let dispatch = self.dispatch_of_file()?;
+        let sealed = File::open(&self.what).with_context(name)?;
+        let progress = context.out.progress("opening", sealed.metadata().with_context(name)?.len());
+        let watched = Watched { from: sealed, progress: &progress };
+        let opened = opening::open(watched, &identities, dispatch.as_ref(), &self.out, self.extent())?;
+        drop(progress);
+        if dispatch.is_none() {
+            context.out.say("warning: who sent this was not verified; only the sealed file itself was checked");
+        }
+        self.end(context, &opened, dispatch.as_ref())
+    }
+
+    fn dispatch_of_file(&self) -> Result<Option<Dispatch>, Failure> {
+        if self.unsigned {
+            return Ok(None);
+        }
+        let beside = sender::beside_path(&self.what, ".dispatch.json");
+        let Some(card) = &self.card else {
+            let hint =
+                "name the sender's card with --card FILE, or say --unsigned to open it without knowing the sender";
+            return Err(Failure::unable("nothing says who sent this file").hint(hint));
+        };
+        if !beside.exists() {
+            return Err(Failure::bad_input(Reason::NotFound, format!("{} is not there", beside.display()))
+                .hint("it lies beside the sealed file, with its .sig; or say --unsigned"));
+        }
+        sender::beside(&self.what, sender::read_card(card)?.card()).map(Some)
+    }
+
+    const fn extent(&self) -> Extent {
+        if self.bag { Extent::WholeBag } else { Extent::Documents }
+    }
+
+    /// Says what was opened, and warns of documents that seem to be another patient's.
+    fn end(&self, context: &Context, opened: &Opened, dispatch: Option<&Dispatch>) -> Outcome {
+        let said = &opened.bag.descriptor;
+        let strangers = self.strangers(opened)?;
+        if context.out.is_json() {
+            context.out.object(&json!({
+                "bundle": said.bundle, "case": said.case, "from": said.from, "to": said.to, "kind": said.kind,
+                "purpose": said.purpose, "question": said.question, "documents": said.documents.len(),
+                "manifest_sha256": opened.bag.manifest_sha256, "sender_verified": dispatch.is_some(),
+                "out": self.out, "cover": opened.cover, "opinion": said.opinion, "other_patients": strangers,
+            }))?;
+        } else {
+            let opinion = said.opinion.as_ref().map(|opinion| format!("{} ({})", opinion.outcome, opinion.status));
+            let author = said.opinion.as_ref().and_then(|opinion| opinion.author.clone());
+            context.out.facts(&[
+                ("bundle", said.bundle.to_string()),
+                ("case", said.case.to_string()),
+                (
+                    "from",
+                    format!(
+                        "{}{}",
+                        said.from,
+                        if dispatch.is_some() { ", signature verified" } else { ", NOT verified" }
+                    ),
+                ),
+                ("to", said.to.to_string()),
+                ("question", said.question.clone().unwrap_or_default()),
+                ("opinion", opinion.unwrap_or_default()),
+                ("author", author.unwrap_or_default()),
+                ("documents", format!("{} in {}", said.documents.len(), self.out.display())),
+                ("cover sheet", opened.cover.display().to_string()),
+            ])?;
+        }
+        for stranger in &strangers {
+            context.out.say(format!("warning: {}: {}", stranger.path, stranger.text));
+        }
+        for notice in &said.notices {
+            context.out.say(format!("notice: {notice}"));
+        }
+        Ok(Status::Done)
+    }
+
+    /// Documents that name another patient than the bundle does, and of which the sender did not say why.
+    fn strangers(&self, opened: &Opened) -> Result<Vec<ProblemItem>, Failure> {
+        let said = &opened.bag.descriptor;
+        let Some(patient) = said.patient.as_ref().map(PatientOfCase::from) else { return Ok(Vec::new()) };
+        let confirmed = |path| {
+            said.documents
+                .iter()
+                .any(|document| document.path == path && document.patient_check == PatientCheck::Confirmed)
+        };
+        let folder = if self.bag { self.out.join("data") } else { self.out.clone() };
+        let mut buffer = vec![0; heads::BUFFER_BYTES];
+        let mut strangers = Vec::new();
+        for document in gather(&[folder])? {
+            let surveyed = heads::survey(&document, &mut buffer, |_| ())?;
+            if let Likeness::Conflict(text) = identity::check(&surveyed, &patient) {
+                if !confirmed(document.path.clone()) {
+                    let code = Reason::PatientMismatch.code().to_owned();
+                    strangers.push(ProblemItem { path: document.path.to_string(), code, text });
+                }
+            }
+        }
+        Ok(strangers)
+    }
+}
+
+/// Tells the gateway that a reader opened the bundle, so that its log says so.
+fn tell(api: &Api, opened: &Opened) -> Result<(), Failure> {
+    let said = &opened.bag.descriptor;
+    let mut request = json!({
+        "documents": said.documents.len(),
+        "manifest_sha256": opened.bag.manifest_sha256,
+    });
+    if let Some(opinion) = &said.opinion {
+        let mut what = json!({ "outcome": opinion.outcome });
+        if let Some(author) = &opinion.author {
+            what["author"] = Value::String(author.clone());
+        }
+        request["opinion"] = what;
+    }
+    api.post(&format!("/v1/inbox/{}/opened", said.bundle), &request).map(|_| ()).map_err(|error| {
+        let failure = Failure::from(error);
+        let text = format!("the documents are written, but the gateway could not record that: {}", failure.text());
+        Failure::try_again(text).hint("remove them and open the bundle again, so that the log says who read it")
+    })
+}
+
+fn identities_of_home(context: &Context) -> Result<Identities, Failure> {
+    let absent = || {
+        Failure::bad_input(Reason::BadInput, "the reader's key does not lie on this gateway")
+            .hint("name it with --identity FILE, or take the sealed file to the reader with `medseal inbox BUNDLE --save DIR`")
+    };
+    let keys = Keys::open(&context.home()?.keys())
+        .map_err(|error| Failure::unable(format!("{:#}", anyhow::Error::new(error))))?;
+    let text = keys.age_identity().map_err(|error| Failure::unable(format!("{:#}", anyhow::Error::new(error))))?;
+    parse(&text.ok_or_else(absent)?)
+}
+
+fn identities_in(file: &Path) -> Result<Identities, Failure> {
+    let name = || file.display().to_string();
+    // Room for all of it from the start: a text that grows leaves copies of the secret behind.
+    let mut text = Zeroizing::new(String::with_capacity(IDENTITY_BYTES_MAX + 1));
+    File::open(file)
+        .with_context(name)?
+        .take(IDENTITY_BYTES_MAX as u64)
+        .read_to_string(&mut text)
+        .with_context(name)?;
+    parse(&text)
+}
+
+fn parse(text: &str) -> Result<Identities, Failure> {
+    Identities::parse(text).map_err(|error| {
+        Failure::bad_input(error.reason(), error.to_string())
+            .hint("an identity file holds a line AGE-SECRET-KEY-1..., as age-keygen writes it")
+    })
+}
+
+/// Moves the bar while bytes go by.
+struct Watched<'a, R> {
+    from: R,
+    progress: &'a super::output::Progress,
+}
+
+impl<R: std::io::Read> std::io::Read for Watched<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.from.read(into)?;
+        self.progress.advance(read as u64);
+        Ok(read)
+    }
+}
+
+/// The longest identity file, in bytes.
+const IDENTITY_BYTES_MAX: usize = 64 * 1024;

@@ -1,0 +1,198 @@
+//! Opening a sealed bundle: decrypt, check every digest, compare with the dispatch, and only then show anything.
+//!
+//! Rule: documents appear under their name when everything was checked, or not at all; a cover sheet never appears
+//! without them.
+
+use std::cell::RefCell;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::failure::Failure;
+use crate::bundle::descriptor::DescribedAnswers;
+use crate::bundle::extract::{Extent, ExtractError, OpenedBag, open_bag};
+use crate::bundle::tar_read::TarLimits;
+use crate::config::Limits;
+use crate::durable;
+use crate::id::Digest;
+use crate::reason::Reason;
+use crate::seal::{self, Identities};
+use crate::statement::dispatch::Dispatch;
+
+/// What was opened, and where it lies.
+#[derive(Debug)]
+pub(super) struct Opened {
+    /// What the bundle says of itself, and its manifest's digest.
+    pub(super) bag: OpenedBag,
+    /// The cover sheet beside the documents.
+    pub(super) cover: PathBuf,
+}
+
+/// Opens `sealed` into `out`, which must not exist. `dispatch` is what the sender signed, where that was verified.
+pub(super) fn open(
+    sealed: impl Read,
+    identities: &Identities,
+    dispatch: Option<&Dispatch>,
+    out: &Path,
+    extent: Extent,
+) -> Result<Opened, Failure> {
+    let cover = cover_path(out)?;
+    for taken in [out, &cover] {
+        if taken.symlink_metadata().is_ok() {
+            return Err(Failure::bad_input(Reason::OutputExists, format!("{} exists already", taken.display())));
+        }
+    }
+    let measured = Measured::new(sealed);
+    let limits = Limits::default();
+    // The tag files of the bag come on top of the documents.
+    let limits = TarLimits { entries_max: limits.documents_max + 8, bytes_max: limits.bundle_bytes_max };
+    let plaintext = seal::open(measured.clone(), identities).map_err(|error| {
+        let text = measured.broken().unwrap_or_else(|| error.to_string());
+        match error.reason() {
+            Reason::WrongKey | Reason::Tampered if measured.broken().is_none() => {
+                Failure::refused(error.reason(), text)
+            }
+            reason => Failure::bad_input(reason, text),
+        }
+    })?;
+    let refusal = RefCell::new(None);
+    let mut cover_written = false;
+    let opened = open_bag(plaintext, out, extent, limits, |bag| {
+        let agreed = compare(bag, dispatch, &measured).and_then(|()| {
+            durable::write_new(&cover, bag.cover.as_bytes(), 0o600).map_err(|error| unwritable(&cover, &error))
+        });
+        cover_written = agreed.is_ok();
+        agreed.map_err(|failure| {
+            let text = failure.text().to_owned();
+            refusal.replace(Some(failure));
+            text
+        })
+    });
+    match opened {
+        Ok(bag) => Ok(Opened { bag, cover }),
+        Err(error) => {
+            if cover_written {
+                // The documents did not appear, so their cover sheet goes too; if it stays, it says what was missing.
+                drop(fs::remove_file(&cover));
+            }
+            Err(refusal.into_inner().unwrap_or_else(|| failed(error, &measured.broken())))
+        }
+    }
+}
+
+/// `OUT.cover.html`, beside OUT.
+fn cover_path(out: &Path) -> Result<PathBuf, Failure> {
+    let name = out.file_name().ok_or_else(|| {
+        Failure::bad_input(Reason::BadInput, format!("{} is no name for a new folder", out.display()))
+    })?;
+    let mut cover = name.to_owned();
+    cover.push(".cover.html");
+    Ok(out.with_file_name(cover))
+}
+
+/// What the sender signed must be what came, from the first byte of the sealed file to the last.
+fn compare<R: Read>(bag: &OpenedBag, dispatch: Option<&Dispatch>, measured: &Measured<R>) -> Result<(), Failure> {
+    let Some(dispatch) = dispatch else { return Ok(()) };
+    let differs = |what: &str| {
+        Err(Failure::refused(Reason::Tampered, format!("the bundle is not the one that the sender signed for: {what}")))
+    };
+    let (sha256, bytes) = measured
+        .to_the_end()
+        .map_err(|error| Failure::bad_input(Reason::Unreadable, format!("the sealed file: {error}")))?;
+    if sha256 != dispatch.sealed_sha256 || bytes != dispatch.sealed_bytes {
+        return differs("the sealed file's digest differs");
+    }
+    if bag.manifest_sha256 != dispatch.manifest_sha256 {
+        return differs("the manifest's digest differs");
+    }
+    let said = &bag.descriptor;
+    let answers = |answers: &crate::statement::dispatch::Answers| DescribedAnswers {
+        bundle: answers.bundle.clone(),
+        dispatch: answers.dispatch,
+    };
+    for (what, same) in [
+        ("bundle", said.bundle == dispatch.bundle),
+        ("case", said.case == dispatch.case),
+        ("sender", said.from == dispatch.from),
+        ("receiver", said.to == dispatch.to),
+        ("purpose", said.purpose == dispatch.purpose),
+        ("kind", said.kind == dispatch.kind.word()),
+        ("dispatch that it answers", said.answers == dispatch.answers.as_ref().map(answers)),
+    ] {
+        if !same {
+            return differs(&format!("inside it names another {what}"));
+        }
+    }
+    Ok(())
+}
+
+fn failed(error: ExtractError, broken: &Option<String>) -> Failure {
+    if let Some(broken) = broken {
+        return Failure::bad_input(Reason::Unreadable, format!("the sealed file: {broken}"));
+    }
+    let reason = error.reason();
+    let text = match &error {
+        // The manifest names the file; why the stream broke there says nothing more.
+        ExtractError::Content(_) => error.to_string(),
+        _ => format!("{:#}", anyhow::Error::new(error)),
+    };
+    match reason {
+        Reason::OutputExists | Reason::Unreadable => Failure::bad_input(reason, text),
+        _ => Failure::refused(reason, text),
+    }
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::unable(format!("{}: {error}", path.display()))
+}
+
+/// A reader that counts and hashes what goes by, and remembers when the reading itself broke, which must not be taken
+/// for tampering.
+struct Measured<R>(Rc<RefCell<Measure<R>>>);
+
+struct Measure<R> {
+    from: R,
+    sha256: Sha256,
+    bytes: u64,
+    broken: Option<String>,
+}
+
+impl<R> Clone for Measured<R> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<R: Read> Measured<R> {
+    fn new(from: R) -> Self {
+        Self(Rc::new(RefCell::new(Measure { from, sha256: Sha256::new(), bytes: 0, broken: None })))
+    }
+
+    /// Reads what is left, and answers digest and size of all that there was.
+    fn to_the_end(&self) -> io::Result<(Digest, u64)> {
+        io::copy(&mut self.clone(), &mut io::sink())?;
+        let measure = self.0.borrow();
+        Ok((Digest::from_bytes(measure.sha256.clone().finalize().into()), measure.bytes))
+    }
+
+    fn broken(&self) -> Option<String> {
+        self.0.borrow().broken.clone()
+    }
+}
+
+impl<R: Read> Read for Measured<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let measure = &mut *self.0.borrow_mut();
+        let read = measure.from.read(into).inspect_err(|error| {
+            if error.kind() != io::ErrorKind::Interrupted {
+                measure.broken = Some(error.to_string());
+            }
+        })?;
+        measure.sha256.update(&into[..read]);
+        measure.bytes += read as u64;
+        Ok(read)
+    }
+}
