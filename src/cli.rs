@@ -4,6 +4,7 @@
 //! done, 1 refused, 2 could not do it, 75 try again.
 
 mod answer;
+mod audit;
 mod card;
 mod case;
 mod consent;
@@ -12,6 +13,7 @@ mod failure;
 mod gather;
 mod heads;
 mod inbox;
+mod init;
 mod key;
 mod open;
 mod opening;
@@ -21,6 +23,7 @@ mod partner;
 mod policy;
 mod send;
 mod sender;
+mod serve;
 mod shell;
 mod status;
 mod waiting;
@@ -62,6 +65,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Init(init::Init),
+    Serve(serve::Serve),
     Card(card::Card),
     #[command(subcommand)]
     Partner(partner::Partner),
@@ -75,6 +80,8 @@ enum Verb {
     Inbox(inbox::Inbox),
     Open(open::Open),
     Opinion(opinion::Opinion),
+    #[command(subcommand)]
+    Audit(audit::Audit),
     #[command(subcommand)]
     Policy(policy::Policy),
     #[command(subcommand)]
@@ -125,6 +132,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn perform(verb: Verb, context: &Context) -> Outcome {
     match verb {
+        Verb::Init(verb) => verb.run(context),
+        Verb::Serve(verb) => verb.run(context),
         Verb::Card(verb) => verb.run(context),
         Verb::Partner(verb) => verb.run(context),
         Verb::Consent(verb) => verb.run(context),
@@ -135,6 +144,7 @@ fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Inbox(verb) => verb.run(context),
         Verb::Open(verb) => verb.run(context),
         Verb::Opinion(verb) => verb.run(context),
+        Verb::Audit(verb) => verb.run(context),
         Verb::Policy(verb) => verb.run(context),
         Verb::Key(verb) => verb.run(context),
         Verb::Completions(verb) => verb.run(context),

@@ -26,7 +26,11 @@ pub(crate) type Outcome = Result<Status, Failure>;
 
 /// Why a verb did not do what it was asked.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct Failure(Box<Said>);
+
+/// Boxed, because almost every function here may fail, and hardly one does.
+#[derive(Debug)]
+struct Said {
     status: Status,
     code: Option<String>,
     text: String,
@@ -59,96 +63,106 @@ impl Failure {
 
     /// Nobody reads what would be printed: no failure of ours.
     pub(crate) fn reader_gone() -> Self {
-        Self { silent: true, ..Self::new(Status::Done, String::new()) }
+        let mut failure = Self::new(Status::Done, String::new());
+        failure.0.silent = true;
+        failure
     }
 
     /// Says what mends it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
     /// Lists the documents or rules that it is about.
     pub(crate) fn items(mut self, items: Vec<ProblemItem>) -> Self {
-        self.items = items;
+        self.0.items = items;
         self
     }
 
     /// Adds a field to what `--json` prints.
     pub(crate) fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.facts.insert(name.to_owned(), value.into());
+        self.0.facts.insert(name.to_owned(), value.into());
         self
     }
 
     /// Whether `--json` prints a field of this name.
     pub(crate) fn has_fact(&self, name: &str) -> bool {
-        self.facts.contains_key(name)
+        self.0.facts.contains_key(name)
     }
 
     /// The status that the program ends with.
-    pub(crate) const fn status(&self) -> Status {
-        self.status
+    pub(crate) fn status(&self) -> Status {
+        self.0.status
     }
 
     /// The stable code, where there is one.
     pub(crate) fn reason_code(&self) -> Option<&str> {
-        self.code.as_deref()
+        self.0.code.as_deref()
     }
 
     /// The sentence that a person reads.
     pub(crate) fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// Whether nothing is to be said.
-    pub(crate) const fn is_silent(&self) -> bool {
-        self.silent
+    pub(crate) fn is_silent(&self) -> bool {
+        self.0.silent
     }
 
     /// The lines for a person: `error:`, then what it is about, then `hint:`.
     pub(crate) fn lines(&self) -> Vec<String> {
-        let code = self.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
-        let mut lines = vec![format!("error: {}{code}", self.text)];
-        for item in self.items.iter().take(ITEMS_SHOWN_MAX) {
+        let code = self.0.code.as_ref().map(|code| format!(" ({code})")).unwrap_or_default();
+        let mut lines = vec![format!("error: {}{code}", self.0.text)];
+        for item in self.0.items.iter().take(ITEMS_SHOWN_MAX) {
             // The first item is often the sentence itself; saying it twice helps nobody.
             let line = if item.path.is_empty() { item.text.clone() } else { format!("{}: {}", item.path, item.text) };
-            if line != self.text {
+            if line != self.0.text {
                 lines.push(format!("  {line}"));
             }
         }
-        if self.items.len() > ITEMS_SHOWN_MAX {
-            lines.push(format!("  and {} more; --json lists them", self.items.len() - ITEMS_SHOWN_MAX));
+        if self.0.items.len() > ITEMS_SHOWN_MAX {
+            lines.push(format!("  and {} more; --json lists them", self.0.items.len() - ITEMS_SHOWN_MAX));
         }
-        lines.extend(self.hint.iter().filter(|hint| !hint.is_empty()).map(|hint| format!("hint: {hint}")));
+        lines.extend(self.0.hint.iter().filter(|hint| !hint.is_empty()).map(|hint| format!("hint: {hint}")));
         lines
     }
 
     /// The object for a program.
     pub(crate) fn object(&self) -> Value {
-        let mut object = self.facts.clone();
+        let mut object = self.0.facts.clone();
         let mut error = Map::new();
-        if let Some(code) = &self.code {
+        if let Some(code) = &self.0.code {
             error.insert("code".to_owned(), json!(code));
         }
-        error.insert("text".to_owned(), json!(self.text));
-        if let Some(hint) = &self.hint {
+        error.insert("text".to_owned(), json!(self.0.text));
+        if let Some(hint) = &self.0.hint {
             error.insert("hint".to_owned(), json!(hint));
         }
-        if !self.items.is_empty() {
-            error.insert("items".to_owned(), json!(self.items));
+        if !self.0.items.is_empty() {
+            error.insert("items".to_owned(), json!(self.0.items));
         }
         object.insert("error".to_owned(), Value::Object(error));
         Value::Object(object)
     }
 
     fn code(mut self, reason: Reason) -> Self {
-        self.code = Some(reason.code().to_owned());
-        self.hint.get_or_insert_with(|| reason.remedy().to_owned());
+        self.0.code = Some(reason.code().to_owned());
+        self.0.hint.get_or_insert_with(|| reason.remedy().to_owned());
         self
     }
 
     fn new(status: Status, text: impl Into<String>) -> Self {
-        Self { status, code: None, text: text.into(), hint: None, items: Vec::new(), facts: Map::new(), silent: false }
+        Self(Box::new(Said {
+            status,
+            code: None,
+            text: text.into(),
+            hint: None,
+            items: Vec::new(),
+            facts: Map::new(),
+            silent: false,
+        }))
     }
 }
 
@@ -174,8 +188,8 @@ impl From<ApiError> for Failure {
                     _ => Status::Unable,
                 };
                 let mut failure = Self::new(status, problem.detail).items(problem.items);
-                failure.code = Some(problem.code);
-                failure.hint = Some(problem.hint);
+                failure.0.code = Some(problem.code);
+                failure.0.hint = Some(problem.hint);
                 match problem.bundle {
                     Some(bundle) => failure.fact("bundle", bundle),
                     None => failure,

@@ -61,12 +61,12 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn run(self, context: &Context) -> Outcome {
         match self.what.to_str().and_then(|text| text.parse::<BundleId>().ok()) {
-            Some(bundle) if !self.what.exists() => self.from_inbox(context, &bundle),
-            _ => self.from_file(context),
+            Some(bundle) if !self.what.exists() => self.open_received(context, &bundle),
+            _ => self.open_file(context),
         }
     }
 
-    fn from_inbox(&self, context: &Context, bundle: &BundleId) -> Outcome {
+    fn open_received(&self, context: &Context, bundle: &BundleId) -> Outcome {
         let identities = match &self.identity {
             Some(file) => identities_in(file)?,
             None => identities_of_home(context)?,
@@ -93,7 +93,7 @@ impl Open {
         self.end(context, &opened, Some(&dispatch))
     }
 
-    fn from_file(&self, context: &Context) -> Outcome {
+    fn open_file(&self, context: &Context) -> Outcome {
         let name = || self.what.display().to_string();
         let identity = self.identity.as_deref().ok_or_else(|| {
             Failure::bad_input(Reason::BadInput, "a file is opened with the reader's key")
@@ -189,11 +189,11 @@ impl Open {
         let mut strangers = Vec::new();
         for document in gather(&[folder])? {
             let surveyed = heads::survey(&document, &mut buffer, |_| ())?;
-            if let Likeness::Conflict(text) = identity::check(&surveyed, &patient) {
-                if !confirmed(document.path.clone()) {
-                    let code = Reason::PatientMismatch.code().to_owned();
-                    strangers.push(ProblemItem { path: document.path.to_string(), code, text });
-                }
+            if let Likeness::Conflict(text) = identity::check(&surveyed, &patient)
+                && !confirmed(document.path.clone())
+            {
+                let code = Reason::PatientMismatch.code().to_owned();
+                strangers.push(ProblemItem { path: document.path.to_string(), code, text });
             }
         }
         Ok(strangers)

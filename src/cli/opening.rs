@@ -78,7 +78,7 @@ pub(super) fn open(
                 // The documents did not appear, so their cover sheet goes too; if it stays, it says what was missing.
                 drop(fs::remove_file(&cover));
             }
-            Err(refusal.into_inner().unwrap_or_else(|| failed(error, &measured.broken())))
+            Err(refusal.into_inner().unwrap_or_else(|| failed(error, measured.broken().as_deref())))
         }
     }
 }
@@ -129,7 +129,7 @@ fn compare<R: Read>(bag: &OpenedBag, dispatch: Option<&Dispatch>, measured: &Mea
     Ok(())
 }
 
-fn failed(error: ExtractError, broken: &Option<String>) -> Failure {
+fn failed(error: ExtractError, broken: Option<&str>) -> Failure {
     if let Some(broken) = broken {
         return Failure::bad_input(Reason::Unreadable, format!("the sealed file: {broken}"));
     }

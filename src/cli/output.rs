@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
-/// How this call prints.
+/// How this call prints. Every way out of the program goes through a value of this type, whether it needs it or not.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
 }
 
+#[allow(clippy::unused_self, reason = "whoever prints holds an Output")]
 impl Output {
     /// Prints one JSON object when `json` is asked for, text for people otherwise.
     pub(crate) const fn new(json: bool) -> Self {

@@ -30,11 +30,11 @@ pub(super) fn beside(sealed: &Path, card: &Card) -> Result<Dispatch, Failure> {
 /// Verifies a dispatch by the keys that counted on the sender's card when it was issued.
 pub(super) fn verify(signed: &Signed, card: &Card) -> Result<Dispatch, Failure> {
     let refused = |error: crate::statement::StatementError| Failure::refused(error.reason(), error.to_string());
-    let all: Vec<_> = card.signing.iter().map(|key| key.value.clone()).collect();
+    let all: Vec<_> = card.signing.iter().map(|key| key.value).collect();
     let dispatch = Dispatch::verify_undated(signed, &card.id, &all).map_err(refused)?;
     let issued = read_stamp(&dispatch.issued)
         .ok_or_else(|| Failure::refused(Reason::BadSignature, "the dispatch does not say when it was issued"))?;
-    let then: Vec<_> = card.signing.iter().filter(|key| key.counts_at(issued)).map(|key| key.value.clone()).collect();
+    let then: Vec<_> = card.signing.iter().filter(|key| key.counts_at(issued)).map(|key| key.value).collect();
     Dispatch::verify_undated(signed, &card.id, &then).map_err(refused)
 }
 

@@ -37,18 +37,14 @@ impl Completions {
 
 impl Man {
     pub(super) fn run(self, context: &Context) -> Outcome {
-        match self.out {
-            Some(folder) => {
-                clap_mangen::generate_to(Arguments::command(), &folder)
-                    .with_context(|| folder.display().to_string())?;
-                context.out.say(format!("the pages are in {}", folder.display()));
-            }
-            None => {
-                let mut page = Vec::new();
-                clap_mangen::Man::new(Arguments::command()).render(&mut page).context("the page")?;
-                context.out.bytes(&page)?;
-            }
+        if let Some(folder) = self.out {
+            clap_mangen::generate_to(Arguments::command(), &folder).with_context(|| folder.display().to_string())?;
+            context.out.say(format!("the pages are in {}", folder.display()));
+            return Ok(Status::Done);
         }
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Arguments::command()).render(&mut page).context("the page")?;
+        context.out.bytes(&page)?;
         Ok(Status::Done)
     }
 }

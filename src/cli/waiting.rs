@@ -66,15 +66,15 @@ pub(super) fn wait(api: &Api, bundle: &str, seconds: u64) -> Result<Value, crate
 pub(super) fn sentence(view: &Value) -> String {
     let (bundle, state) = (text(view, "bundle"), text(view, "state"));
     let (reason, says, next) = (text(view, "reason"), text(view, "says"), moment(view, "next_attempt"));
-    let mut sentence = format!("{bundle} is {state}");
+    let mut sentence = vec![format!("{bundle} is {state}")];
     if !reason.is_empty() {
         let says = if says.is_empty() { String::new() } else { format!(": {says}") };
-        sentence.push_str(&format!("{says} ({reason})"));
+        sentence.push(format!("{says} ({reason})"));
     }
     if !next.is_empty() && !is_final(&state) {
-        sentence.push_str(&format!("; tried again at {next}"));
+        sentence.push(format!("; tried again at {next}"));
     }
-    sentence
+    sentence.concat()
 }
 
 /// The exit status that goes with a state.

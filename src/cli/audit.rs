@@ -1,0 +1,46 @@
+//! `medseal audit`: the compliance officer's desk.
+
+mod export;
+mod show;
+mod verify;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Context;
+use super::failure::{Outcome, Status};
+
+/// The log: verified, shown, exported.
+#[derive(Debug, Subcommand)]
+pub(super) enum Audit {
+    Verify(verify::Verify),
+    Show(show::Show),
+    Export(export::Export),
+    Checkpoint(Checkpoint),
+}
+
+/// Prints the newest signed checkpoint: keep it, and nobody can rewrite what came before it.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal audit checkpoint > checkpoint-2026-11")]
+pub(super) struct Checkpoint {}
+
+impl Audit {
+    pub(super) fn run(self, context: &Context) -> Outcome {
+        match self {
+            Self::Verify(verb) => verb.run(context),
+            Self::Show(verb) => verb.run(context),
+            Self::Export(verb) => verb.run(context),
+            Self::Checkpoint(_) => checkpoint(context),
+        }
+    }
+}
+
+fn checkpoint(context: &Context) -> Outcome {
+    let note = context.api()?.text("/v1/audit/checkpoint")?;
+    if context.out.is_json() {
+        context.out.object(&json!({ "checkpoint": note }))?;
+    } else {
+        context.out.bytes(note.as_bytes())?;
+    }
+    Ok(Status::Done)
+}
