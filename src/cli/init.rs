@@ -14,9 +14,11 @@ use crate::reason::Reason;
 
 /// Makes a home: configuration, keys, policies, and a store whose log has its first entry.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: medseal --home /var/lib/medseal init --id st-mary --name 'St Mary Hospital' --country IN \\\n    \
+#[command(
+    after_help = "Example: medseal --home /var/lib/medseal init --id st-mary --name 'St Mary Hospital' --country IN \\\n    \
     --endpoint https://medseal.st-mary.example:8443\n\
-    The home must not exist yet, or be empty.")]
+    The home must not exist yet, or be empty."
+)]
 pub(super) struct Init {
     /// The institution's id in the exchange: a-z, 0-9 and -, starting with a letter.
     #[arg(long)]
