@@ -101,16 +101,37 @@ pub fn open_bag(
         return Err(ExtractError::Exists(out.to_owned()));
     }
     let folder = NewFolder::beside(out)?;
+    let opened = read_bag(plaintext, limits, |inner| match extent {
+        Extent::WholeBag => folder.create(inner).map(Some),
+        Extent::Documents => inner.strip_prefix(DATA).map(|place| folder.create(place)).transpose(),
+    })?;
+    agree(&opened).map_err(ExtractError::Descriptor)?;
+    folder.publish(out)?;
+    Ok(opened)
+}
+
+/// Checks everything about the bag that `plaintext` gives that [`open_bag`] checks, and writes nothing.
+pub fn check_bag(plaintext: impl Read, limits: TarLimits) -> Result<OpenedBag, ExtractError> {
+    read_bag(plaintext, limits, |_| Ok(None::<io::Sink>))
+}
+
+/// Reads a bag to its end and checks it. `create` is asked for each file, by its path below the top folder, and says
+/// where its content goes.
+fn read_bag<W: Write>(
+    plaintext: impl Read,
+    limits: TarLimits,
+    mut create: impl FnMut(&str) -> Result<Option<W>, ExtractError>,
+) -> Result<OpenedBag, ExtractError> {
     let mut entries = Entries::new(plaintext, limits);
     let mut bag = Bag { top: None, found: BTreeMap::new(), tags: BTreeMap::new(), sizes: BTreeMap::new(), tag: 0 };
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Some(mut entry) = entries.next_file()? {
         let (path, bytes) = (entry.path.clone(), entry.bytes);
         let inner = bag.inner(&path)?;
-        if let Some(document) = inner.strip_prefix("data/") {
+        let failed = |source| ExtractError::Write { path: PathBuf::from(&inner), source };
+        if let Some(document) = inner.strip_prefix(DATA) {
             bag.expect_document(&inner)?;
-            let place = if extent == Extent::WholeBag { inner.as_str() } else { document };
-            let mut file = folder.create(place)?;
+            let mut file = create(&inner)?;
             let mut sha256 = Sha256::new();
             loop {
                 let count = entry.read(&mut buffer).map_err(content)?;
@@ -118,26 +139,21 @@ pub fn open_bag(
                     break;
                 }
                 sha256.update(&buffer[..count]);
-                file.write_all(&buffer[..count])
-                    .map_err(|source| ExtractError::Write { path: out.join(place), source })?;
+                if let Some(file) = &mut file {
+                    file.write_all(&buffer[..count]).map_err(failed)?;
+                }
             }
             bag.sizes.insert(document.to_owned(), bytes);
             bag.found.insert(inner, Digest::from_bytes(sha256.finalize().into()));
         } else {
             let text = bag.read_tag(&inner, bytes, &mut entry)?;
-            if extent == Extent::WholeBag {
-                folder
-                    .create(&inner)?
-                    .write_all(text.as_bytes())
-                    .map_err(|source| ExtractError::Write { path: out.join(&inner), source })?;
+            if let Some(mut file) = create(&inner)? {
+                file.write_all(text.as_bytes()).map_err(failed)?;
             }
         }
     }
     // Only a stream that came to its end is authentic: age says so at the last chunk.
-    let opened = bag.check()?;
-    agree(&opened).map_err(ExtractError::Descriptor)?;
-    folder.publish(out)?;
-    Ok(opened)
+    bag.check()
 }
 
 /// What was seen of a bag so far.
@@ -278,5 +294,8 @@ const TAGS: [(&str, usize); 6] = [
     ("manifest-sha256.txt", 256 << 20),
     ("tagmanifest-sha256.txt", 64 << 10),
 ];
+
+/// Where the documents lie in a bag.
+const DATA: &str = "data/";
 
 const BUFFER_BYTES: usize = 256 * 1024;
