@@ -448,15 +448,13 @@ mod tests {
 
     #[test]
     fn a_rule_that_errs_makes_the_answer_no() {
-        let text = "@id(\"a\") @says(\"b\") @reason(\"POLICY\") forbid (principal, action == Medseal::Action::\"release\", resource) when { context.attempt * 9223372036854775807 > 0 && context.attempt < 0 };";
-        let policy = with_site(text).expect("validation does not see an overflow");
-        let dir = policies();
-        let outcomes = policy.run_cases(&dir).expect("the cases run");
-        let overflowed: Vec<_> = outcomes.iter().filter(|outcome| outcome.found == ["POLICY_ERROR"]).collect();
-        assert!(
-            overflowed.iter().any(|outcome| outcome.title.contains("thousand and first")),
-            "attempt 1001 overflows"
-        );
+        // Cedar skips a forbid that overflows, and allows; validation does not see it coming.
+        let rule = BLOCK.replace("principal.country == \"XX\"", "context.attempt + 9223372036854775807 < 0");
+        let policy = with_site(&format!("@id(\"a\") @says(\"b\") @reason(\"POLICY\") {rule}")).expect("it validates");
+        let outcomes = policy.run_cases(&policies()).expect("the cases run");
+        let allowed =
+            outcomes.iter().find(|outcome| outcome.title.starts_with("an invited partner")).expect("the case");
+        assert_eq!(allowed.found, ["POLICY_ERROR"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a decision rests on, what it says, and what it refuses to decide.
 
 use medseal::clock::Timestamp;
-use medseal::decision::{Basis, ENGINE_SEMANTICS, Kind, PART2_NOTICE, decide};
+use medseal::decision::{Basis, ENGINE_SEMANTICS, Kind, PART2_NOTICE, Request, decide};
 use medseal::id::Digest;
 use medseal::partner::{Standing, TransferBasis};
 use medseal::sample_case;
@@ -11,6 +11,9 @@ use crate::asking::{
     ACT_CODE, CONFIDENTIALITY, NOW, ask_at, at, code_at, consent, dissent, document, gates, on_file, request,
     sensitive, with,
 };
+
+/// What is changed in an ordinary request, with what it is or what comes of it.
+type Changed = (&'static str, fn(&mut Request));
 
 fn later(text: &str, seconds: i64) -> Timestamp {
     Timestamp::from_second(at(text).as_second() + seconds).expect("a time")
@@ -74,7 +77,7 @@ fn of_two_consents_that_permit_the_one_that_ends_first_is_used() {
 
 #[test]
 fn half_a_request_is_denied_before_anything_is_evaluated() {
-    let cases: [(&str, fn(&mut medseal::decision::Request)); 8] = [
+    let cases: [Changed; 8] = [
         ("no document", |r| r.documents.clear()),
         ("a path twice", |r| r.documents.push(document("summary.pdf"))),
         ("no patient", |r| r.patient.clear()),
@@ -111,7 +114,7 @@ fn both_gates_must_say_yes_and_both_are_heard() {
 
 #[test]
 fn each_fact_about_partner_and_case_is_asked_of_the_policy() {
-    let cases: [(&str, fn(&mut medseal::decision::Request)); 9] = [
+    let cases: [Changed; 9] = [
         ("PARTNER_UNKNOWN", |r| r.partner.standing = Standing::Removed),
         ("PARTNER_EXPIRED", |r| r.partner.agreement_until = Some(at(NOW))),
         ("PARTNER_EXPIRED", |r| r.partner.agreement_from = later(NOW, 1)),
