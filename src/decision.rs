@@ -415,6 +415,7 @@ const fn transfer_basis(basis: TransferBasis) -> &'static str {
         TransferBasis::Scc => "scc",
         TransferBasis::UkIdta => "uk-idta",
         TransferBasis::Domestic => "domestic",
+        TransferBasis::Attested => "attested",
         TransferBasis::None => "none",
     }
 }

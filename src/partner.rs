@@ -48,6 +48,8 @@ pub enum TransferBasis {
     UkIdta,
     /// The same country.
     Domestic,
+    /// Whoever added the partner attests that there is a lawful basis, without naming it here.
+    Attested,
     /// None stated: the patient's own consent must carry the transfer.
     #[default]
     None,
@@ -72,9 +74,10 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// What whoever adds a partner attests when nothing else is said: agreed from now on, until further notice.
+    /// What whoever adds a partner attests when nothing else is said: agreed from now on, until further notice, on a
+    /// lawful basis.
     pub const fn attested(now: Timestamp) -> Self {
-        Self { from: now, until: None, basis: TransferBasis::None, document: None }
+        Self { from: now, until: None, basis: TransferBasis::Attested, document: None }
     }
 
     /// Whether it holds at this time.

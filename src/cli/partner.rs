@@ -172,7 +172,7 @@ impl Add {
         if let Some(day) = self.agreed_until {
             agreement.until = Some(day.tomorrow().and_then(start_of).map_err(too_far)?);
         }
-        agreement.basis = self.basis.map_or(TransferBasis::None, Into::into);
+        agreement.basis = self.basis.map_or(TransferBasis::Attested, Into::into);
         if let Some(path) = &self.agreement {
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
             agreement.document = Some(Digest::of(&bytes));
