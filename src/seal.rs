@@ -3,13 +3,15 @@
 //! Rule: what is sealed is plain age, so that any age program opens it; what does not open says why, and plaintext
 //! counts only after the last chunk has verified.
 
+mod input;
+
 use std::io::{self, Read, Write};
 
-use age::armor::ArmoredReader;
 use sha2::{Digest as _, Sha256};
 
 use crate::id::Digest;
 use crate::reason::Reason;
+use input::{Input, read_header};
 
 /// Why something was not sealed.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,12 @@ pub enum SealError {
     /// There is no recipient.
     #[error("there is no recipient to seal to")]
     NoRecipient,
+    /// More recipients than fit into a header that we would open again.
+    #[error("{found} recipients; {RECIPIENTS_MAX} are allowed")]
+    TooMany {
+        /// How many were given.
+        found: usize,
+    },
     /// The recipients cannot be combined.
     #[error("age cannot seal to these recipients together")]
     Recipients,
@@ -85,6 +93,9 @@ impl<W: Write> std::fmt::Debug for SealWriter<W> {
 pub fn seal<W: Write>(recipients: &[String], out: W) -> Result<SealWriter<W>, SealError> {
     if recipients.is_empty() {
         return Err(SealError::NoRecipient);
+    }
+    if recipients.len() > RECIPIENTS_MAX {
+        return Err(SealError::TooMany { found: recipients.len() });
     }
     let parsed = recipients
         .iter()
@@ -165,8 +176,10 @@ pub fn header_length(file: &[u8]) -> Option<usize> {
     start[mac..].iter().position(|byte| *byte == b'\n').map(|end| mac + end + 1)
 }
 
-/// The longest age header that is accepted, in bytes: some hundred recipients.
-pub const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// The longest age header that is accepted, in bytes: more than [`RECIPIENTS_MAX`] need.
+pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+/// How many recipients a file may have.
+pub const RECIPIENTS_MAX: usize = 100;
 
 /// The secret side of a recipient, read from an identity file.
 pub struct Identities(Vec<Box<dyn age::Identity>>);
@@ -200,7 +213,7 @@ impl Identities {
 
 /// Opens an age file, armoured or not. The reader fails with [`io::ErrorKind::InvalidData`] where the content was
 /// changed, and what it gave before counts only when it has come to its end.
-pub fn open<R: Read>(file: R, identities: &Identities) -> Result<impl Read, OpenError> {
+pub fn open<R: Read>(file: R, identities: &Identities) -> Result<Opened<R>, OpenError> {
     open_with(file, identities.0.iter().map(AsRef::as_ref))
 }
 
@@ -208,15 +221,17 @@ pub fn open<R: Read>(file: R, identities: &Identities) -> Result<impl Read, Open
 pub fn open_with<'a, R: Read>(
     file: R,
     identities: impl Iterator<Item = &'a dyn age::Identity>,
-) -> Result<impl Read, OpenError> {
-    let decryptor = age::Decryptor::new_buffered(ArmoredReader::new(file)).map_err(opening)?;
+) -> Result<Opened<R>, OpenError> {
+    let mut input = Input::new(file)?;
+    let header = read_header(&mut input)?;
+    let decryptor = age::Decryptor::new_buffered(io::Cursor::new(header).chain(input)).map_err(opening)?;
     let stream = decryptor.decrypt(identities).map_err(opening)?;
-    Ok(Verified(stream))
+    Ok(Opened(stream))
 }
 
 fn opening(error: age::DecryptError) -> OpenError {
     match error {
-        age::DecryptError::NoMatchingKeys => OpenError::WrongKey,
+        age::DecryptError::NoMatchingKeys | age::DecryptError::DecryptionFailed => OpenError::WrongKey,
         age::DecryptError::Io(error)
             if error.kind() != io::ErrorKind::InvalidData && error.kind() != io::ErrorKind::UnexpectedEof =>
         {
@@ -226,10 +241,17 @@ fn opening(error: age::DecryptError) -> OpenError {
     }
 }
 
-/// Turns every way in which age reports a changed payload into one error kind.
-struct Verified<R>(R);
+/// The content of a sealed file, chunk after chunk as it verifies. Every way in which age reports a changed payload is one
+/// error kind here.
+pub struct Opened<R: Read>(age::stream::StreamReader<io::Chain<io::Cursor<Vec<u8>>, Input<R>>>);
 
-impl<R: Read> Read for Verified<R> {
+impl<R: Read> std::fmt::Debug for Opened<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Opened")
+    }
+}
+
+impl<R: Read> Read for Opened<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::Other => io::Error::new(io::ErrorKind::InvalidData, error),
@@ -299,8 +321,55 @@ mod tests {
     }
 
     #[test]
+    fn as_many_recipients_as_are_allowed_open_and_one_more_is_refused() {
+        let (identities, recipient) = identity();
+        let (_, other) = identity();
+        let mut recipients = vec![other; RECIPIENTS_MAX];
+        recipients[RECIPIENTS_MAX - 1] = recipient.clone();
+        let (file, _) = sealed(b"content", &recipients);
+        assert_eq!(opened(&file, &identities).expect("opens"), b"content");
+        recipients.push(recipient);
+        assert!(matches!(seal(&recipients, Vec::new()), Err(SealError::TooMany { found: 101 })));
+    }
+
+    #[test]
+    fn a_header_or_a_line_of_armour_that_never_ends_is_refused_soon() {
+        let (identities, _) = identity();
+        let begin = b"-----BEGIN AGE ENCRYPTED FILE-----\n";
+        for (start, filling) in [
+            (&b"age-encryption.org/v1\n-> "[..], &b"x"[..]),
+            (b"age-encryption.org/v1\n", b"-> x\n\n"),
+            (b"", b"x"),
+            (b"", b" \n"),
+            (begin, b"x"),
+            (begin, b"YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHgKCi0+IHgKCi0+IHgKCi0+IHgKCi0+\n"),
+        ] {
+            let mut endless = start.chain(Endless { filling, given: 0 });
+            let error = open(&mut endless, &identities).expect_err("refused");
+            assert!(matches!(error, OpenError::Header(_)), "{error}");
+            let (_, endless) = endless.into_inner();
+            assert!(endless.given < 100_000, "{} bytes were read", endless.given);
+        }
+    }
+
+    struct Endless {
+        filling: &'static [u8],
+        given: usize,
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let at = self.given % self.filling.len();
+            let count = buffer.len().min(self.filling.len() - at);
+            buffer[..count].copy_from_slice(&self.filling[at..at + count]);
+            self.given += count;
+            Ok(count)
+        }
+    }
+
+    #[test]
     fn a_bad_identity_is_not_repeated_in_the_error() {
-        let error = Identities::parse("AGE-SECRET-KEY-1NOTAKEY").err().expect("refused").to_string();
+        let error = Identities::parse("AGE-SECRET-KEY-1NOTAKEY").expect_err("refused").to_string();
         assert!(!error.contains("NOTAKEY"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! Writes a bundle as a BagIt bag (RFC 8493) in a tar archive, in one pass.
+//! Writes a bundle as a `BagIt` bag (RFC 8493) in a tar archive, in one pass.
 //!
 //! Rule: everything that is only known after the documents comes after them; the tag manifest, whose digest stands for
 //! the whole bag, comes last.

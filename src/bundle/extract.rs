@@ -234,6 +234,7 @@ impl Bag {
         let descriptor: Descriptor = json::from_line(self.tags["medseal.json"].as_bytes(), DESCRIPTOR_BYTES_MAX)
             .map_err(|error| ExtractError::Descriptor(error.to_string()))?;
         self.check_descriptor(&descriptor)?;
+        self.check_info()?;
         let cover = self.tags.remove("index.html").unwrap_or_default();
         Ok(OpenedBag { descriptor, manifest_sha256, cover })
     }
@@ -259,6 +260,17 @@ impl Bag {
         }
         Ok(())
     }
+
+    /// Another tool refuses a bag whose count is wrong, so we do too.
+    fn check_info(&self) -> Result<(), ExtractError> {
+        let counted = format!("{}.{}", self.sizes.values().sum::<u64>(), self.sizes.len());
+        let mut said = self.tags["bag-info.txt"].lines().filter_map(|line| line.strip_prefix("Payload-Oxum:"));
+        match (said.next(), said.next()) {
+            (None, None) => Ok(()),
+            (Some(said), None) if said.trim() == counted => Ok(()),
+            _ => Err(form("a bag-info.txt that counts otherwise")),
+        }
+    }
 }
 
 /// The lines of a manifest: digest, two spaces, path; each path once.
@@ -267,7 +279,8 @@ fn listed(manifest: &str) -> Result<BTreeMap<String, Digest>, ExtractError> {
     if !manifest.is_empty() && !manifest.ends_with('\n') {
         return Err(form("a manifest that breaks off"));
     }
-    for line in manifest.lines() {
+    // Not `lines`, which takes away a carriage return that other tools count to the name.
+    for line in manifest.split_terminator('\n') {
         let (digest, path) = line.split_once("  ").ok_or_else(|| form("a manifest line that is malformed"))?;
         let digest = digest.parse().map_err(|_| form("a manifest line without a SHA-256 digest"))?;
         if listed.insert(path.to_owned(), digest).is_some() {

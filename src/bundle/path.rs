@@ -3,6 +3,7 @@
 //! Rule: a [`BundlePath`] in hand is in the normal form of docs/FORMAT.md; there is no other way to a path.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::str::FromStr;
 
@@ -99,7 +100,7 @@ fn check_part(part: &str) -> Result<(), PathError> {
         })
     };
     let device = matches!(stem.as_str(), "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$");
-    if device || numbered("COM") || numbered("LPT") || part.ends_with('.') || part.ends_with(' ') {
+    if device || numbered("COM") || numbered("LPT") || part.ends_with('.') || part.ends_with(char::is_whitespace) {
         return Err(PathError::Reserved(part.to_owned()));
     }
     Ok(())
@@ -131,30 +132,54 @@ impl<'de> Deserialize<'de> for BundlePath {
 }
 
 /// The paths of one bundle: no two that a system without case takes for one, no file that is also a folder.
+///
+/// Kept as a tree: a hostile archive of long paths takes memory for each part once, not for each path above a file.
 #[derive(Clone, Debug, Default)]
 pub struct PathSet {
-    /// Folded spelling to the spelling that was seen, and whether it is a file.
-    seen: BTreeMap<String, (String, bool)>,
+    /// By the number of the folder that a part lies in, and the part's folded spelling.
+    seen: BTreeMap<(u32, String), Seen>,
+    folders: u32,
+}
+
+#[derive(Clone, Debug)]
+struct Seen {
+    spelling: String,
+    /// The number of the folder; `None` for a file.
+    folder: Option<u32>,
 }
 
 impl PathSet {
     /// Adds a file's path; refuses one that clashes with those before.
     pub fn add(&mut self, path: &BundlePath) -> Result<(), PathError> {
-        for (end, _) in path.as_str().match_indices('/') {
-            self.add_part(&path.as_str()[..end], false)?;
-        }
-        self.add_part(path.as_str(), true)
+        self.add_parts(path, true)
     }
 
-    fn add_part(&mut self, path: &str, file: bool) -> Result<(), PathError> {
-        match self.seen.get(&fold(path)) {
-            Some((known, known_file)) if *known_file || file || known != path => Err(PathError::Clash(known.clone())),
-            Some(_) => Ok(()),
-            None => {
-                self.seen.insert(fold(path), (path.to_owned(), file));
-                Ok(())
-            }
+    /// Adds a folder's path, which may come again; refuses one that clashes with those before.
+    pub fn add_folder(&mut self, path: &BundlePath) -> Result<(), PathError> {
+        self.add_parts(path, false)
+    }
+
+    fn add_parts(&mut self, path: &BundlePath, file: bool) -> Result<(), PathError> {
+        let (mut folder, mut start) = (0, 0);
+        for part in path.parts() {
+            let end = start + part.len();
+            let wanted = file && end == path.as_str().len();
+            let seen = match self.seen.entry((folder, fold(part))) {
+                Entry::Vacant(place) => {
+                    self.folders += u32::from(!wanted);
+                    let folder = (!wanted).then_some(self.folders);
+                    place.insert(Seen { spelling: part.to_owned(), folder });
+                    folder
+                }
+                Entry::Occupied(place) => match place.get() {
+                    Seen { spelling, folder: Some(number) } if !wanted && spelling == part => Some(*number),
+                    other => return Err(PathError::Clash(format!("{}{}", &path.as_str()[..start], other.spelling))),
+                },
+            };
+            folder = seen.unwrap_or_default();
+            start = end + 1;
         }
+        Ok(())
     }
 }
 
@@ -194,7 +219,7 @@ mod tests {
         let deep = "d/".repeat(33) + "f";
         let bad = [
             "", "/a", "a/", "a//b", "../a", "a/../b", "./a", "a\\b", "C:a", "a%b", "a\nb", "a\u{7f}", "nul", "NUL.txt",
-            "com1", "LPT9.log", "a.", "a ", "a/b./c", "e\u{301}", "a*", "a?", "a|b", "a\"", &long, &deep,
+            "com1", "LPT9.log", "a.", "a ", "a\u{a0}", "a/b./c", "e\u{301}", "a*", "a?", "a|b", "a\"", &long, &deep,
         ];
         for bad in bad {
             assert!(bad.parse::<BundlePath>().is_err(), "{bad:?} was accepted");
@@ -212,5 +237,10 @@ mod tests {
         assert!(paths.add(&path("a/Report.pdf/x")).is_err(), "a file is no folder");
         assert!(paths.add(&path("a")).is_err(), "a folder is no file");
         assert!(paths.add(&path("a/Report.pdf")).is_err(), "twice the same");
+        paths.add_folder(&path("a")).expect("a folder may be named again");
+        assert!(paths.add_folder(&path("a/Report.pdf")).is_err(), "a file is no folder");
+        let clash = paths.add(&path("a/REPORT.pdf")).expect_err("clashes");
+        assert_eq!(clash, PathError::Clash("a/Report.pdf".to_owned()), "names what it clashes with");
+        paths.add(&path("b/Report.pdf")).expect("the same name in another folder");
     }
 }

@@ -116,10 +116,14 @@ impl<R: Read> Entries<R> {
                 if extended.is_some() {
                     return Err(self.form("an extension that belongs to nothing"));
                 }
+                if self.entry == 0 {
+                    return Err(self.form("no entry at all"));
+                }
                 self.end()?;
                 return Ok(None);
             }
-            self.entry += 1;
+            // An extension counts with the entry that it belongs to: only one may stand before each.
+            self.entry += u32::from(extended.is_none());
             if self.entry > self.limits.entries_max {
                 return Err(TarError::Limit { what: "entries", max: self.limits.entries_max.into() });
             }
@@ -161,10 +165,11 @@ impl<R: Read> Entries<R> {
     }
 
     /// Folders say nothing that the files do not: they are checked and passed over.
-    fn check_folder(&self, block: &[u8; BLOCK]) -> Result<(), TarError> {
-        let name = self.name(block)?;
+    fn check_folder(&mut self, block: &[u8; BLOCK]) -> Result<(), TarError> {
+        let (name, entry) = (self.name(block)?, self.entry);
         let name = name.strip_suffix('/').unwrap_or(&name);
-        name.parse::<BundlePath>().map(|_| ()).map_err(|source| TarError::Name { entry: self.entry, source })
+        let path = name.parse().map_err(|source| TarError::Name { entry, source })?;
+        self.paths.add_folder(&path).map_err(|source| TarError::Name { entry, source })
     }
 
     /// Checks what every header must have, and reads its size.

@@ -1,5 +1,6 @@
 //! The integration tests: one question per file, one binary, so that they link once.
 
+mod age_testkit;
 mod asking;
 mod bundle_bag;
 mod consent_corpus;
@@ -10,6 +11,7 @@ mod exchange_line;
 mod exchange_refusals;
 mod exchange_rig;
 mod exchange_transfer;
+mod hostile_archives;
 mod identity_compare;
 mod interop_trust;
 mod log_export;
