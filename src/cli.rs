@@ -8,6 +8,7 @@ mod audit;
 mod card;
 mod case;
 mod consent;
+mod doctor;
 mod documents_list;
 mod failure;
 mod gather;
@@ -86,6 +87,7 @@ enum Verb {
     Policy(policy::Policy),
     #[command(subcommand)]
     Key(key::Key),
+    Doctor(doctor::Doctor),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -147,6 +149,7 @@ fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Audit(verb) => verb.run(context),
         Verb::Policy(verb) => verb.run(context),
         Verb::Key(verb) => verb.run(context),
+        Verb::Doctor(verb) => verb.run(context),
         Verb::Completions(verb) => verb.run(context),
         Verb::Man(verb) => verb.run(context),
     }

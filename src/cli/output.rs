@@ -108,6 +108,11 @@ impl Output {
         }
     }
 
+    /// Whether words go to a terminal that wants colours.
+    pub(crate) fn wants_colour() -> bool {
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    }
+
     /// A bar over `bytes` bytes: shown on a terminal only, gone when it is dropped.
     pub(crate) fn progress(self, what: &'static str, bytes: u64) -> Progress {
         if self.json || !io::stderr().is_terminal() || bytes < PROGRESS_BYTES_MIN {

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 use super::Context;
 use super::failure::{Failure, Outcome, Status};
 use super::init;
+use super::output::Output;
 use crate::daemon::{self, DaemonError};
 
 /// Runs the gateway until it is told to end.
@@ -54,7 +55,10 @@ fn failed(error: DaemonError) -> Failure {
 /// Events go to standard error, where the service manager keeps them.
 fn tell_events(json: bool) {
     let filter = EnvFilter::try_from_env("MEDSEAL_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let events = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let events = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(Output::wants_colour());
     let begun = if json { events.json().try_init() } else { events.with_target(false).try_init() };
     // Only a second daemon in one process would find it begun.
     drop(begun);
