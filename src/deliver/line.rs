@@ -347,7 +347,7 @@ fn cut(ranges: Vec<Range<u64>>, segment_bytes: u64) -> impl Iterator<Item = Rang
         let pieces = (range.end - range.start).div_ceil(step);
         (0..pieces).map(move |piece| {
             let start = range.start + piece * step;
-            start..range.end.min(start + step)
+            start..start + step.min(range.end - start)
         })
     })
 }

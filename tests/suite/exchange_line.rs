@@ -43,7 +43,7 @@ async fn an_outage_a_stranger_and_a_refusal_are_told_apart() {
     let unknown = connect(&rig.clinic, format!("https://{}", rig.address)).await;
     assert_eq!(unknown.reason(), Reason::PartnerUnknown);
     // Another institution answers at the partner's address.
-    let impostor = Institution::new("expert");
+    let impostor = Institution::new("heidelberg");
     rig.hospital.trusts(&[&impostor]);
     let stranger = connect(&impostor, format!("https://{}", rig.address)).await;
     assert!(matches!(stranger, DeliverError::Tls { why: TlsFailure::WrongIdentity, .. }), "{stranger}");

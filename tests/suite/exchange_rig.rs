@@ -137,7 +137,7 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) async fn new(limits: Limits) -> Self {
-        let (expert, hospital) = (Institution::new("expert"), Institution::new("hospital"));
+        let (expert, hospital) = (Institution::new("heidelberg"), Institution::new("hospital"));
         let clinic = Institution::new("clinic");
         expert.trusts(&[&hospital, &clinic]);
         hospital.trusts(&[&expert]);
@@ -286,8 +286,11 @@ impl Raw {
     }
 
     pub(crate) async fn head(&mut self, method: &str, path: &str, fields: &[(&str, String)]) {
-        let fields: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        self.write(format!("{method} {path} HTTP/1.1\r\nhost: expert\r\n{fields}\r\n").as_bytes()).await;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: expert\r\n");
+        for (name, value) in fields {
+            head.extend([name, ": ", value, "\r\n"]);
+        }
+        self.write((head + "\r\n").as_bytes()).await;
     }
 
     /// The next answer; `None` when the line was closed instead.
