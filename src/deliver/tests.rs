@@ -109,6 +109,15 @@ async fn only_what_the_partner_misses_is_sent_and_never_the_header() {
 }
 
 #[tokio::test]
+async fn a_partner_that_has_nothing_still_gets_no_header() {
+    let (file, bytes, offer) = sealed();
+    let (mut line, asked) = line(vec![answer("204", ""); 3]).await;
+    line.send_missing(&offer, &state(&offer, vec![]), &file, |_| ()).await.unwrap();
+    let sent: Vec<u8> = asked.lock().unwrap().iter().flat_map(|(_, body)| body.clone()).collect();
+    assert_eq!(sent, bytes[20..]);
+}
+
+#[tokio::test]
 async fn a_file_that_is_shorter_than_its_release_is_an_error_and_not_an_end() {
     let (file, _, offer) = sealed();
     file.set_len(200).unwrap();
@@ -162,9 +171,11 @@ async fn answers_that_are_not_of_this_protocol_are_told_apart() {
         // A code under another status than its own.
         answer("500", "{\"code\":\"NO_ROOM\",\"request\":\"r\"}"),
     ] {
+        let too_large = text.len() > limits().json_bytes_max;
         let (mut line, _) = line(vec![text.clone()]).await;
         let bad = line.offer_transfer(&offer).await.unwrap_err();
         assert!(matches!(bad, DeliverError::BadAnswer { step: Step::Offer, .. }), "{bad} at {text:.60}");
+        assert_eq!(bad.to_string().contains("larger"), too_large, "{bad}");
         assert!(!bad.outcome_is_unknown());
     }
     let (mut line, _) = line(vec![answer("200", "{\"receipt\":1}")]).await;
