@@ -9,6 +9,7 @@ mod decision_gates;
 mod decision_monotone;
 mod exchange_line;
 mod exchange_refusals;
+mod exchange_release;
 mod exchange_rig;
 mod exchange_transfer;
 mod hostile_archives;
