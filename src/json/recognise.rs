@@ -105,13 +105,13 @@ impl<'a> Text<'a> {
         let start = self.at;
         let (mut ascii, mut escaped) = (true, false);
         loop {
+            self.at += plain_length(&self.bytes[self.at..]);
             match self.bytes.get(self.at) {
                 Some(b'"') => break,
                 Some(b'\\') => {
                     self.escape()?;
                     escaped = true;
                 }
-                Some(0x20..=0x7f) => self.at += 1,
                 Some(0x80..) => {
                     ascii = false;
                     self.at += 1;
@@ -126,6 +126,10 @@ impl<'a> Text<'a> {
 
     fn beyond_ascii(&self, content: &[u8], escaped: bool) -> Result<(), JsonError> {
         let text = std::str::from_utf8(content).map_err(|_| self.not_strict())?;
+        // Every letter below U+0300, the first combining mark, is in NFC whatever stands beside it.
+        if content.iter().all(|byte| *byte < FIRST_COMBINING) {
+            return Ok(());
+        }
         // An escape's last letter is not there once read: `\t` and U+0308 do not make a letter.
         let nfc = if escaped {
             let read: String = serde_json::from_str(&format!("\"{text}\"")).map_err(|_| self.not_strict())?;
@@ -162,6 +166,24 @@ impl<'a> Text<'a> {
         JsonError::NotStrict { at: self.at + 1 }
     }
 }
+
+/// How many bytes from the first on stand for themselves within a string.
+fn plain_length(bytes: &[u8]) -> usize {
+    // Whole chunks without a branch for each byte: most of a leaf lies within strings.
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let whole =
+        chunks.iter().take_while(|chunk| chunk.iter().fold(true, |plain, byte| plain & is_plain(*byte))).count();
+    let rest = &bytes[whole * 16..];
+    whole * 16 + rest.iter().position(|byte| !is_plain(*byte)).unwrap_or(rest.len())
+}
+
+/// ASCII but quote, backslash and what is below U+0020.
+const fn is_plain(byte: u8) -> bool {
+    (byte >= 0x20) & (byte < 0x80) & (byte != b'"') & (byte != b'\\')
+}
+
+/// The first byte of U+0300 in UTF-8.
+const FIRST_COMBINING: u8 = 0xcc;
 
 /// The hex digits of a character below U+0020 other than backspace, tab, newline, form feed and return.
 const fn has_no_short_escape(high: u8, low: u8) -> bool {
