@@ -8,6 +8,7 @@ mod audit;
 mod card;
 mod case;
 mod consent;
+mod demo;
 mod doctor;
 mod documents_list;
 mod failure;
@@ -66,6 +67,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Demo(demo::Demo),
     Init(init::Init),
     Serve(serve::Serve),
     Card(card::Card),
@@ -134,6 +136,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn perform(verb: Verb, context: &Context) -> Outcome {
     match verb {
+        Verb::Demo(verb) => verb.run(context),
         Verb::Init(verb) => verb.run(context),
         Verb::Serve(verb) => verb.run(context),
         Verb::Card(verb) => verb.run(context),

@@ -62,7 +62,20 @@ impl Site {
         let port = free_port();
         let site = Self { id, home: folder.join(id), port, daemon: None };
         let (endpoint, listen) = (format!("https://localhost:{port}"), format!("127.0.0.1:{port}"));
-        site.run(&["init", "--id", id, "--name", id, "--country", country, "--endpoint", &endpoint, "--listen", &listen]).ok();
+        site.run(&[
+            "init",
+            "--id",
+            id,
+            "--name",
+            id,
+            "--country",
+            country,
+            "--endpoint",
+            &endpoint,
+            "--listen",
+            &listen,
+        ])
+        .ok();
         site
     }
 
@@ -73,7 +86,8 @@ impl Site {
 
     /// Starts the daemon with variables in its environment.
     pub(crate) fn start_with(&mut self, env: &[(&str, &str)]) {
-        let log = std::fs::File::options().create(true).append(true).open(self.home.join("daemon.log")).expect("a log file");
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.home.join("daemon.log")).expect("a log file");
         let mut command = medseal();
         command.args(["serve", "--home"]).arg(&self.home).stdin(Stdio::null());
         command.stdout(log.try_clone().expect("a handle")).stderr(log);
@@ -206,8 +220,18 @@ pub(crate) fn add_consent(hospital: &Site, folder: &Path, recipient: &Site, coun
 /// Opens the sample patient's case with this partner.
 pub(crate) fn open_case(hospital: &Site, partner: &Site) -> String {
     let patient = sample_case::patient().to_string();
-    let args =
-        ["case", "open", "--patient", &patient, "--partner", partner.id, "--purpose", "TREAT", "--question", "Operate?"];
+    let args = [
+        "case",
+        "open",
+        "--patient",
+        &patient,
+        "--partner",
+        partner.id,
+        "--purpose",
+        "TREAT",
+        "--question",
+        "Operate?",
+    ];
     hospital.run(&args).ok().text("case")
 }
 

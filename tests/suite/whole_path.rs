@@ -14,7 +14,8 @@ fn records_go_out_and_the_opinion_comes_back_to_the_right_case() {
     assert_eq!(inbox.json["items"][0]["kind"], "records");
     let out = pair.folder.path().join("opened");
     pair.institute.run(&["open", &bundle, "--out", out.to_str().expect("a path")]).ok();
-    let same = std::process::Command::new("diff").arg("-r").arg(pair.documents()).arg(&out).output().expect("diff runs");
+    let same =
+        std::process::Command::new("diff").arg("-r").arg(pair.documents()).arg(&out).output().expect("diff runs");
     assert!(same.status.success(), "the opened documents differ: {}", String::from_utf8_lossy(&same.stdout));
 
     let opinion = pair.sample.opinion_file.to_str().expect("a path");

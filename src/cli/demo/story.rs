@@ -1,0 +1,377 @@
+//! The story that the demo tells, step by step.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::super::failure::Failure;
+use super::compare;
+use super::site::Site;
+use super::timeline::Timeline;
+use crate::durable;
+use crate::sample_case::{self, EXPERT, HOSPITAL, SampleCase};
+
+/// Tells the whole story, and hands back both institutions with their gateways running.
+pub(super) fn tell(timeline: &mut Timeline, stage: &Path, input: Option<&Path>) -> Result<(Site, Site), Failure> {
+    timeline.title(&[
+        "A second opinion between two institutions".to_owned(),
+        format!("  asks     {} ({}), {}", HOSPITAL.name, HOSPITAL.id, HOSPITAL.country),
+        format!("  answers  {} ({}), {}", EXPERT.name, EXPERT.id, EXPERT.country),
+    ])?;
+    let sample = write_sample(stage)?;
+    let (hospital, mut institute) = meet(timeline, stage)?;
+    let case = ask(timeline, &hospital, &institute, &sample)?;
+    let documents = Documents::of(&sample, input);
+    refuse_without_consent(timeline, &hospital, &case, &documents)?;
+    let consent = consent_to(timeline, stage, &hospital, &institute)?;
+    catch_stray(timeline, &hospital, &case, &sample)?;
+    let bundle = deliver(timeline, &hospital, &case, &documents)?;
+    open_records(timeline, stage, &institute, &bundle, &documents)?;
+    bring_opinion_back(timeline, stage, &hospital, &institute, &case, &sample)?;
+    withdraw(timeline, &hospital, &mut institute, &case, &consent, &documents)?;
+    verify_logs(timeline, stage, &hospital, &institute)?;
+    Ok((hospital, institute))
+}
+
+/// What is sent: the built-in case, or what the caller named.
+struct Documents {
+    path: PathBuf,
+    list: Option<PathBuf>,
+    /// Whether they may name other patients than the case's.
+    foreign: bool,
+}
+
+impl Documents {
+    fn of(sample: &SampleCase, input: Option<&Path>) -> Self {
+        match input {
+            Some(input) => Self { path: input.to_owned(), list: None, foreign: true },
+            None => {
+                Self { path: sample.documents_dir.clone(), list: Some(sample.documents_list.clone()), foreign: false }
+            }
+        }
+    }
+
+    fn send<'a>(&'a self, case: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let mut args = vec!["send", text_of(&self.path), "--case", case];
+        if let Some(list) = &self.list {
+            args.extend(["--documents", text_of(list)]);
+        }
+        args.extend_from_slice(more);
+        args
+    }
+}
+
+fn write_sample(stage: &Path) -> Result<SampleCase, Failure> {
+    let folder = stage.join("case");
+    durable::create_dir(&folder, 0o700)
+        .and_then(|()| sample_case::write_to(&folder))
+        .map_err(|error| Failure::unable(format!("the sample case: {error}")))
+}
+
+fn meet(timeline: &mut Timeline, stage: &Path) -> Result<(Site, Site), Failure> {
+    timeline.step("Two gateways, and cards compared by fingerprint")?;
+    let mut hospital = Site::init(stage, HOSPITAL)?;
+    let mut institute = Site::init(stage, EXPERT)?;
+    hospital.start()?;
+    institute.start()?;
+    for site in [&hospital, &institute] {
+        timeline.seen(&format!("{} ({}) listens on 127.0.0.1:{}", site.name(), site.country(), site.port()))?;
+    }
+    let theirs = card_of(stage, &institute)?;
+    let ours = card_of(stage, &hospital)?;
+    let (code, sentence) =
+        hospital.run(&["partner", "add", text_of(&theirs.file), "--fingerprint", &"0".repeat(64)])?.refused()?;
+    timeline.refused(&code, &sentence)?;
+    hospital.run(&["partner", "add", text_of(&theirs.file), "--fingerprint", &theirs.fingerprint])?.done()?;
+    institute.run(&["partner", "add", text_of(&ours.file), "--fingerprint", &ours.fingerprint])?.done()?;
+    timeline.seen(&format!("{} is a partner: fingerprint {}...", institute.id(), &theirs.fingerprint[..16]))?;
+    hospital.run(&["partner", "ping", institute.id()])?.done()?;
+    timeline.seen("the line is up: mutual TLS 1.3, post-quantum key exchange, each side known by its card")?;
+    Ok((hospital, institute))
+}
+
+struct CardFile {
+    file: PathBuf,
+    fingerprint: String,
+}
+
+fn card_of(stage: &Path, site: &Site) -> Result<CardFile, Failure> {
+    let file = stage.join(format!("{}.card", site.id()));
+    let answer = site.run(&["card", "--out", text_of(&file)])?.done()?;
+    Ok(CardFile { file, fingerprint: text(&answer, "fingerprint")? })
+}
+
+fn ask(timeline: &mut Timeline, hospital: &Site, institute: &Site, sample: &SampleCase) -> Result<String, Failure> {
+    timeline.step("The consultant asks a question")?;
+    let patient = sample.patient.to_string();
+    let birth_date = sample.birth_date.to_string();
+    let opened = hospital
+        .run(&[
+            "case",
+            "open",
+            "--patient",
+            &patient,
+            "--partner",
+            institute.id(),
+            "--purpose",
+            "TREAT",
+            "--question",
+            sample.question,
+            "--name",
+            sample.name,
+            "--birth-date",
+            &birth_date,
+        ])?
+        .done()?;
+    let case = text(&opened, "case")?;
+    timeline.seen(&format!("{case}: {}, born {birth_date} (synthetic)", sample.name))?;
+    timeline.more(sample.question)?;
+    Ok(case)
+}
+
+fn refuse_without_consent(
+    timeline: &mut Timeline,
+    hospital: &Site,
+    case: &str,
+    documents: &Documents,
+) -> Result<(), Failure> {
+    timeline.step("Without the patient's consent nothing leaves")?;
+    let confirm: &[&str] = if documents.foreign { &["--confirm-patient", CONFIRMED] } else { &[] };
+    let (code, sentence) = hospital.run(&documents.send(case, confirm))?.refused()?;
+    timeline.refused(&code, &sentence)
+}
+
+fn consent_to(timeline: &mut Timeline, stage: &Path, hospital: &Site, institute: &Site) -> Result<String, Failure> {
+    timeline.step("The patient consents")?;
+    let today = crate::clock::Clock::system().now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let wrong = |error: &dyn std::fmt::Display| Failure::unable(format!("the sample consent: {error}"));
+    let resource = sample_case::consent_json(
+        &sample_case::patient(),
+        &institute.id().parse().map_err(|error| wrong(&error))?,
+        &institute.country().parse().map_err(|error| wrong(&error))?,
+        today.yesterday().map_err(|error| wrong(&error))?,
+        today.saturating_add(jiff::Span::new().years(1)),
+    );
+    let file = stage.join("consent.fhir.json");
+    durable::write_new(&file, resource.as_bytes(), 0o600).map_err(|error| wrong(&error))?;
+    let added = hospital.run(&["consent", "add", text_of(&file)])?.done()?;
+    let consent = text(&added, "consent")?;
+    timeline.seen(&format!("{consent}, FHIR R4, understood"))?;
+    timeline.more(&text(&added, "permits")?)?;
+    Ok(consent)
+}
+
+fn catch_stray(timeline: &mut Timeline, hospital: &Site, case: &str, sample: &SampleCase) -> Result<(), Failure> {
+    timeline.step("A document of another patient is caught by name")?;
+    let (code, sentence) = hospital.run(&["send", text_of(&sample.stray_file), "--case", case])?.refused()?;
+    timeline.refused(&code, &sentence)
+}
+
+fn deliver(timeline: &mut Timeline, hospital: &Site, case: &str, documents: &Documents) -> Result<String, Failure> {
+    timeline.step("The records go out, sealed to the institute's key")?;
+    let mut confirm: Vec<&str> = Vec::new();
+    if documents.foreign {
+        let first = hospital.run(&documents.send(case, &[]))?;
+        if let Some(items) = first.answer["error"]["items"].as_array() {
+            timeline.refused(
+                "PATIENT_MISMATCH",
+                &format!("{} documents name another patient than the case", items.len()),
+            )?;
+            for item in items.iter().take(SHOWN_MAX) {
+                timeline.more(&format!("{}: {}", short(&item["path"]), short(&item["text"])))?;
+            }
+            if items.len() > SHOWN_MAX {
+                timeline.more(&format!("and {} more", items.len() - SHOWN_MAX))?;
+            }
+            timeline.more(&format!("confirmed, and recorded: \"{CONFIRMED}\""))?;
+            confirm.extend(["--confirm-patient", CONFIRMED]);
+        } else {
+            // Nobody is named, or the case's own patient: it is on its way already.
+            let bundle = text(&first.done()?, "bundle")?;
+            return delivered(timeline, hospital, bundle);
+        }
+    }
+    let sent = hospital.run(&documents.send(case, &confirm))?.done()?;
+    delivered(timeline, hospital, text(&sent, "bundle")?)
+}
+
+fn delivered(timeline: &mut Timeline, hospital: &Site, bundle: String) -> Result<String, Failure> {
+    let status = await_state(hospital, &bundle, "delivered")?;
+    let (documents, bytes) = (&status["documents"], status["sealed_bytes"].as_u64().unwrap_or_default());
+    timeline.seen(&format!("{bundle}: {documents} documents, {bytes} bytes sealed with age"))?;
+    let explained = hospital.run(&["policy", "explain", &bundle])?.done()?;
+    timeline.seen(&format!("decided for this attempt: {}", explained["says"][0].as_str().unwrap_or("permitted")))?;
+    timeline.seen("delivered: the institute's signed receipt is verified and recorded")?;
+    Ok(bundle)
+}
+
+fn open_records(
+    timeline: &mut Timeline,
+    stage: &Path,
+    institute: &Site,
+    bundle: &str,
+    documents: &Documents,
+) -> Result<(), Failure> {
+    timeline.step("The expert opens them with the reader's key")?;
+    let out = stage.join("opened-records");
+    institute.run(&["open", bundle, "--out", text_of(&out)])?.done()?;
+    let files = compare::same(&documents.path, &out)?;
+    timeline.seen(&format!("{files} files, byte for byte what was sent; dispatch, seal and every digest verified"))?;
+    timeline.more("the same with ordinary tools: age -d -i keys/age.key BUNDLE.age | tar -x")
+}
+
+fn bring_opinion_back(
+    timeline: &mut Timeline,
+    stage: &Path,
+    hospital: &Site,
+    institute: &Site,
+    case: &str,
+    sample: &SampleCase,
+) -> Result<(), Failure> {
+    timeline.step("The written opinion comes back to the right case")?;
+    let given = institute
+        .run(&[
+            "opinion",
+            case,
+            text_of(&sample.opinion_file),
+            "--outcome",
+            sample.opinion_outcome,
+            "--author",
+            sample.opinion_author,
+        ])?
+        .done()?;
+    let bundle = text(&given, "bundle")?;
+    await_state(institute, &bundle, "delivered")?;
+    timeline.seen(&format!("{bundle}: tied to the release that it answers, delivered to {}", hospital.id()))?;
+    let out = stage.join("opened-opinion");
+    hospital.run(&["open", &bundle, "--out", text_of(&out)])?.done()?;
+    let shown = hospital.run(&["case", "show", case])?.done()?;
+    let opinion = &shown["opinions"][0];
+    timeline.seen(&format!(
+        "on {case}: {}, by {}",
+        opinion["outcome"].as_str().unwrap_or_default(),
+        opinion["author"].as_str().unwrap_or_default()
+    ))
+}
+
+fn withdraw(
+    timeline: &mut Timeline,
+    hospital: &Site,
+    institute: &mut Site,
+    case: &str,
+    consent: &str,
+    documents: &Documents,
+) -> Result<(), Failure> {
+    timeline.step("The patient withdraws while a second bundle waits")?;
+    institute.stop()?;
+    let confirm: &[&str] = if documents.foreign { &["--confirm-patient", CONFIRMED] } else { &[] };
+    let sent = hospital.run(&documents.send(case, confirm))?.done()?;
+    let bundle = text(&sent, "bundle")?;
+    let waiting = await_reason(hospital, &bundle)?;
+    timeline.seen(&format!("{bundle} waits: {}", waiting["says"].as_str().unwrap_or_default()))?;
+    hospital.run(&["consent", "withdraw", consent, "--reason", "the patient changed her mind"])?.done()?;
+    let cancelled = await_state(hospital, &bundle, "cancelled")?;
+    let (code, says) = (text(&cancelled, "reason")?, text(&cancelled, "says")?);
+    timeline.refused(&code, &says)?;
+    institute.start()?;
+    let inbox = institute.run(&["inbox"])?.done()?;
+    let arrived =
+        inbox["items"].as_array().is_some_and(|items| items.iter().any(|item| item["bundle"] == bundle.as_str()));
+    if arrived {
+        return Err(Failure::unable("a bundle arrived after its consent was withdrawn"));
+    }
+    timeline.seen(&format!("{} is back, and got nothing", institute.id()))
+}
+
+fn verify_logs(timeline: &mut Timeline, stage: &Path, hospital: &Site, institute: &Site) -> Result<(), Failure> {
+    timeline.step("Both logs verify; one edited byte is named")?;
+    for site in [hospital, institute] {
+        let report = site.run(&["audit", "verify"])?.done()?;
+        let root = report["root"].as_str().unwrap_or_default();
+        timeline.seen(&format!(
+            "{}: {} entries, chained and signed, root {:.16}...",
+            site.id(),
+            report["entries"],
+            root
+        ))?;
+    }
+    let export = stage.join("exported-log");
+    hospital.run(&["audit", "export", text_of(&export)])?.done()?;
+    hospital.run(&["audit", "verify", text_of(&export)])?.done()?;
+    timeline.seen("an export verifies without the gateway; python3 and openssl can do it too: verify.py")?;
+    let edited = edit_one_byte(&export)?;
+    let ran = hospital.run(&["audit", "verify", text_of(&export)])?;
+    let finding = ran.answer["finding"].clone();
+    ran.refused()?;
+    let (seq, kind) = (finding["seq"].clone(), finding["kind"].as_str().unwrap_or_default().to_owned());
+    if seq != edited {
+        return Err(Failure::unable(format!("entry {edited} was edited, but the verifier named {seq}")));
+    }
+    timeline.refused("TAMPERED", &format!("entry {seq} of the copy: {kind}: {}", short(&finding["message"])))
+}
+
+/// Changes one digit in the middle entry of an exported log, and says which entry that is.
+fn edit_one_byte(export: &Path) -> Result<u64, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::unable(format!("the exported log: {error}"));
+    let file = std::fs::read_dir(export)
+        .map_err(|error| failed(&error))?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("entries")))
+        .ok_or_else(|| failed(&"it has no entries"))?;
+    let mut bytes = std::fs::read(&file).map_err(|error| failed(&error))?;
+    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let middle = lines / 2;
+    let start =
+        bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(middle - 1).map_or(0, |(at, _)| at + 1);
+    let time = bytes[start..].windows(6).position(|window| window == b"\"_t\":\"").ok_or_else(|| failed(&"no time"))?;
+    // A digit of the year: 2026 becomes 2027.
+    bytes[start + time + 9] ^= 1;
+    durable::replace(&file, &bytes, 0o600).map_err(|error| failed(&error))?;
+    Ok(middle as u64)
+}
+
+fn await_state(site: &Site, bundle: &str, state: &str) -> Result<Value, Failure> {
+    let status = watch(site, bundle, |status| status["state"] == state || is_final(status))?;
+    if status["state"] == state {
+        Ok(status)
+    } else {
+        Err(Failure::unable(format!("{bundle} is not {state}: {status}")))
+    }
+}
+
+fn await_reason(site: &Site, bundle: &str) -> Result<Value, Failure> {
+    watch(site, bundle, |status| (status["state"] == "waiting" && !status["reason"].is_null()) || is_final(status))
+}
+
+fn watch(site: &Site, bundle: &str, enough: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+    for _ in 0..LOOKS {
+        let status = site.run(&["status", bundle])?.done()?;
+        if enough(&status) {
+            return Ok(status);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Err(Failure::try_again(format!("{bundle} did not get there in time")))
+}
+
+fn is_final(status: &Value) -> bool {
+    ["delivered", "refused", "cancelled", "failed"].iter().any(|state| status["state"] == *state)
+}
+
+fn text(answer: &Value, field: &str) -> Result<String, Failure> {
+    answer[field].as_str().map(str::to_owned).ok_or_else(|| Failure::unable(format!("no {field} in {answer}")))
+}
+
+fn short(value: &Value) -> String {
+    value.as_str().unwrap_or_default().chars().take(120).collect()
+}
+
+fn text_of(path: &Path) -> &str {
+    path.to_str().unwrap_or_default()
+}
+
+const CONFIRMED: &str = "demonstration with a folder of many patients";
+const SHOWN_MAX: usize = 5;
+const LOOKS: u32 = 3000;
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
