@@ -463,7 +463,7 @@ mod tests {
         let base = dir.path().join("base");
         std::fs::create_dir(&base).expect("made");
         let file = |name: &str, text: &str| {
-            crate::durable::write_new(&base.join(name), text.as_bytes(), 0o644).expect("written");
+            durable::write_new(&base.join(name), text.as_bytes(), 0o644).expect("written");
         };
         file("always.cedar", BASE[0].1);
         assert!(Policy::load(dir.path()).is_ok());
