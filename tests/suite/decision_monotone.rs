@@ -160,7 +160,7 @@ fn is_denial(kept: &OnFile) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn taking_something_away_never_turns_no_into_yes(consents in consents(), documents in documents()) {
