@@ -179,7 +179,7 @@ fn plain_length(bytes: &[u8]) -> usize {
 
 /// ASCII but quote, backslash and what is below U+0020.
 const fn is_plain(byte: u8) -> bool {
-    (byte >= 0x20) & (byte < 0x80) & (byte != b'"') & (byte != b'\\')
+    matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7f)
 }
 
 /// The first byte of U+0300 in UTF-8.
