@@ -2,6 +2,7 @@
 
 mod age_testkit;
 mod asking;
+mod bag_properties;
 mod bundle_bag;
 mod consent_corpus;
 mod consent_sentences;
@@ -14,6 +15,7 @@ mod exchange_rig;
 mod exchange_transfer;
 mod hostile_archives;
 mod identity_compare;
+mod interop_bundle;
 mod interop_trust;
 mod log_export;
 mod log_faults;
