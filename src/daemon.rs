@@ -91,9 +91,9 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
 
     let partners = tokio::spawn(reception::serve(listener, Arc::clone(&gateway), stop.clone()));
     let outbox = tokio::spawn(outbox::run(Arc::clone(&gateway), stop.clone()));
-    let renewal = tokio::spawn(renew_trust(Arc::clone(&gateway), stop.clone()));
+    let house = tokio::spawn(keep_house(Arc::clone(&gateway), stop.clone()));
     let staff = serve_staff(socket, http::routes(Arc::clone(&gateway)), stop).await;
-    for (name, task) in [("partners", partners), ("outbox", outbox), ("trust", renewal)] {
+    for (name, task) in [("partners", partners), ("outbox", outbox), ("house", house)] {
         if let Err(error) = task.await {
             tracing::error!(%error, task = name, "a part of the daemon failed");
         }
@@ -103,12 +103,19 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     staff
 }
 
-/// Cards and certificates begin and end with time alone: what TLS trusts is looked at again every minute.
-async fn renew_trust(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+/// What time alone changes: cards and certificates begin and end, transfers that nobody goes on with are dropped.
+async fn keep_house(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow() {
         tokio::select! {
             _ = stop.changed() => {}
-            () = tokio::time::sleep(TRUST_PAUSE) => gateway.trust_partners(),
+            () = tokio::time::sleep(HOUSE_PAUSE) => {
+                gateway.trust_partners();
+                match gateway.receiver.sweep().await {
+                    Ok(0) => {}
+                    Ok(dropped) => tracing::info!(dropped, "transfers that rested too long were dropped"),
+                    Err(error) => tracing::warn!(%error, "transfers that rested too long could not be dropped"),
+                }
+            }
         }
     }
 }
@@ -207,5 +214,5 @@ pub const SOCKET: &str = "medseal.sock";
 /// How long the last staff requests may take at the end.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// How often the partners' certificates are looked at again.
-const TRUST_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+/// How often that is looked at.
+const HOUSE_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);

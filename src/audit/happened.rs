@@ -120,7 +120,7 @@ impl Happened {
         confirmed: Option<&str>,
         paths: &[String],
     ) -> Self {
-        let mut detail = json!({ "paths": paths.iter().take(100).collect::<Vec<_>>() });
+        let mut detail = json!({ "paths": paths.iter().take(PATHS_MAX).collect::<Vec<_>>() });
         if let (Some(why), Value::Object(fields)) = (confirmed, &mut detail) {
             fields.insert("patient_confirmed".to_owned(), json!(why));
         }
@@ -146,7 +146,7 @@ impl Happened {
     ) -> Self {
         Self::new("refusal", json!({ "bundle": bundle, "case": case, "reason": reason.code(), "at": "intake" }))
             .on(subject)
-            .with_detail(json!({ "items": items.iter().take(20).collect::<Vec<_>>() }))
+            .with_detail(json!({ "items": items.iter().take(PATHS_MAX).collect::<Vec<_>>() }))
     }
 
     /// A decision said no.
@@ -268,6 +268,9 @@ impl Event for Receipt {
         Entry { kind: "receipt", facts, subject: None, detail: None }
     }
 }
+
+/// How many paths or findings an entry's detail lists: with the longest paths they stay below what the store takes.
+const PATHS_MAX: usize = 20;
 
 fn object(value: Value) -> Object {
     match value {

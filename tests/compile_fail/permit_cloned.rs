@@ -1,3 +1,4 @@
+//! E0308
 //! A permit is used once: it cannot be copied.
 use medseal::decision::Permit;
 

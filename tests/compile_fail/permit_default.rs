@@ -1,3 +1,4 @@
+//! E0599
 //! There is no permit by default.
 use medseal::decision::Permit;
 

@@ -1,3 +1,4 @@
+//! E0451
 //! A permit cannot be put together by hand.
 use medseal::decision::Permit;
 

@@ -1,3 +1,4 @@
+//! E0277
 //! A permit cannot be read back from storage.
 use medseal::decision::Permit;
 

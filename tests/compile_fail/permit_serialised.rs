@@ -1,3 +1,4 @@
+//! E0277
 //! A permit has no written form: what waits in a queue must earn a new one.
 use medseal::decision::Permit;
 

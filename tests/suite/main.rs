@@ -8,6 +8,7 @@ mod consent_corpus;
 mod consent_sentences;
 mod decision_gates;
 mod decision_monotone;
+mod deploy_files;
 mod exchange_line;
 mod exchange_refusals;
 mod exchange_release;

@@ -1,0 +1,10 @@
+//! E0451
+//! A release is made of a permit, by its own function only.
+use medseal::decision::Permit;
+use medseal::statement::dispatch::{Release, SealedBundle, Why};
+
+fn forge(sealed: SealedBundle, permit: Permit, why: Why) -> Release {
+    Release { sealed, permit, why, attempt: 1 }
+}
+
+fn main() {}
