@@ -193,8 +193,9 @@ fn turns_writing(c: char) -> bool {
     matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Beside control characters: what Windows cannot store, and `%` and `\`, which RFC 8493 and sha256sum escape unlike.
-const FORBIDDEN: [char; 10] = ['\\', '%', '<', '>', ':', '"', '|', '?', '*', '\u{feff}'];
+/// Beside control characters: what Windows cannot store, `%` and `\`, which RFC 8493 and sha256sum escape unlike, and
+/// the separators of lines and paragraphs, where Python, and so its bagit, ends a manifest's line.
+const FORBIDDEN: [char; 12] = ['\\', '%', '<', '>', ':', '"', '|', '?', '*', '\u{feff}', '\u{2028}', '\u{2029}'];
 
 const PART_BYTES_MAX: usize = 255;
 /// The longest path, in bytes.
@@ -219,7 +220,8 @@ mod tests {
         let deep = "d/".repeat(33) + "f";
         let bad = [
             "", "/a", "a/", "a//b", "../a", "a/../b", "./a", "a\\b", "C:a", "a%b", "a\nb", "a\u{7f}", "nul", "NUL.txt",
-            "com1", "LPT9.log", "a.", "a ", "a\u{a0}", "a/b./c", "e\u{301}", "a*", "a?", "a|b", "a\"", &long, &deep,
+            "com1", "LPT9.log", "a.", "a ", "a\u{a0}", "a/b./c", "e\u{301}", "a*", "a?", "a|b", "a\"",
+            "a\u{2028}b", "a\u{2029}b", &long, &deep,
         ];
         for bad in bad {
             assert!(bad.parse::<BundlePath>().is_err(), "{bad:?} was accepted");
