@@ -192,6 +192,11 @@ impl<R: Read> Entries<R> {
         if block[157..257].iter().any(|byte| *byte != 0) {
             return Err(self.form("a link target"));
         }
+        // Nothing here uses owner, time and device, but other readers stop at what they cannot read.
+        let unused = [&block[108..116], &block[116..124], &block[136..148], &block[329..337], &block[337..345]];
+        if unused.iter().any(|field| octal(field).is_none() && field.iter().any(|byte| *byte != 0)) {
+            return Err(self.form("an owner, a time or a device that is no octal number"));
+        }
         if block[500..].iter().any(|byte| *byte != 0) {
             return Err(self.form("bytes after the header's fields"));
         }
