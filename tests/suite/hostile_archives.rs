@@ -23,12 +23,10 @@ fn every_hostile_archive_is_refused_for_its_own_trick_before_its_content_is_read
     let mut wrong = Vec::new();
     for (file, code, words) in REFUSED {
         let mut archive = Counted { from: samples.open(file), bytes: 0 };
-        let error = match read_all(&mut archive) {
-            Ok(files) => panic!("{file} was accepted: {files:?}"),
-            Err(error) => error,
-        };
-        if error.reason().code() != *code || !error.to_string().contains(words) {
-            wrong.push(format!("{file}: {} {error}", error.reason().code()));
+        match read_all(&mut archive) {
+            Ok(files) => wrong.push(format!("{file} was accepted: {:?}", files.keys())),
+            Err(error) if error.reason().code() == *code && error.to_string().contains(words) => {}
+            Err(error) => wrong.push(format!("{file}: {} {error}", error.reason().code())),
         }
         if *file != "tar/67-many-entries.tar" {
             assert!(archive.bytes < 20_000, "{file}: {} bytes were read before it was refused", archive.bytes);
