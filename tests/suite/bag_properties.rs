@@ -55,7 +55,7 @@ proptest! {
     fn a_sealed_bundle_with_any_damage_is_refused_and_leaves_nothing(
         at in any::<prop::sample::Index>(), flip in 1_u8.., cut in any::<bool>(),
     ) {
-        let mut file = sealed(&bag(&BundleId::random(), &[("a.txt", b"content"), ("b.bin", &[7; 150_000])]));
+        let mut file = sealed(&bag(&BundleId::random(), &[("a.txt", b"content"), ("b.bin", &vec![7; 150_000])]));
         let at = at.index(file.len());
         if cut { file.truncate(at) } else { file[at] ^= flip }
         let folder = tempfile::tempdir().expect("a folder");

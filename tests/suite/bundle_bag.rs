@@ -64,7 +64,7 @@ fn open(archive: &[u8], out: &Path) -> Result<OpenedBag, ExtractError> {
 fn a_bag_opens_as_exactly_the_files_that_went_in() {
     let deep = format!("{}/{}", "long-folder-name".repeat(9), "long-file-name".repeat(11));
     let files: [(&str, &[u8]); 4] =
-        [(".hidden", b"h"), ("Größe und Maß.txt", b"x\n"), ("ct/1.dcm", &[7; 70_000]), (&deep, b"")];
+        [(".hidden", b"h"), ("Größe und Maß.txt", b"x\n"), ("ct/1.dcm", &vec![7; 70_000]), (&deep, b"")];
     let mut files = files.to_vec();
     files.sort_unstable();
     let archive = bag(&BundleId::random(), &files);

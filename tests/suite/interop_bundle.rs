@@ -169,7 +169,7 @@ fn a_bag_of_the_bagit_suite_is_refused_as_a_bundle_of_ours() {
 fn each_fault_of_the_bagit_suite_is_refused_in_a_bundle_of_ours() {
     let Some(tar) = needs::tool("tar") else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let faults: [(&str, fn(&Path), &str); 8] = [
+    let faults: [Fault; 8] = [
         ("none", |_| (), ""),
         (
             "whitespace in the declaration",
@@ -191,7 +191,7 @@ fn each_fault_of_the_bagit_suite_is_refused_in_a_bundle_of_ours() {
         (
             "a file that no manifest lists",
             |top| {
-                edit(top, "manifest-sha256.txt", |text| text.lines().skip(1).map(|line| format!("{line}\n")).collect());
+                edit(top, "manifest-sha256.txt", |text| text.split_inclusive('\n').skip(1).collect());
             },
             "data/a.txt is not the file",
         ),
@@ -226,6 +226,9 @@ fn each_fault_of_the_bagit_suite_is_refused_in_a_bundle_of_ours() {
         }
     }
 }
+
+/// What is wrong, how it is made, and words of the refusal.
+type Fault = (&'static str, fn(&Path), &'static str);
 
 /// Changes one tag file, and the tag manifest so that it agrees.
 fn edit(top: &Path, name: &str, change: fn(String) -> String) {
