@@ -215,4 +215,4 @@ pub const SOCKET: &str = "medseal.sock";
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How often that is looked at.
-const HOUSE_PAUSE: std::time::Duration = std::time::Duration::from_secs(60);
+const HOUSE_PAUSE: std::time::Duration = std::time::Duration::from_mins(1);

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Each arrow consumes a value that only the arrow before can make, so that the code which skips a step does not
-//! compile (tests/compile_fail shows each bypass failing):
+//! compile (`tests/compile_fail` shows each bypass failing):
 //!
 //! 1. The documents stream in once and are surveyed, hashed, put into a bag and sealed with age to the partner's keys
 //!    ([`desk::bundles`], [`bundle`], [`seal`]). What lies in the [`vault`] afterwards is noise to everyone else.

@@ -70,8 +70,7 @@ async fn serve_partner(gateway: Arc<Gateway>, partner: InstitutionId, mut stop: 
         }
     }
     // Attempts under way keep their line; having all of them back means that none is left.
-    let all = u32::try_from(gateway.config.exchange.concurrent_per_partner).unwrap_or(u32::MAX);
-    drop(lines.acquire_many(all).await);
+    drop(lines.acquire_many(gateway.config.exchange.concurrent_per_partner).await);
 }
 
 async fn attempt(gateway: &Arc<Gateway>, job: Job, token: LeaseToken) {
@@ -103,7 +102,7 @@ const OWNER: &str = "outbox";
 const LEASE_S: u32 = 24 * 3600;
 
 /// How long a worker sleeps at most; changes wake it earlier.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+const IDLE_MAX: Duration = Duration::from_mins(1);
 
 /// The pause after an attempt that could not be settled, so that it does not spin.
 const UNSETTLED_PAUSE: Duration = Duration::from_millis(200);

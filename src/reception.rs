@@ -109,25 +109,24 @@ async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, si
     let mut change = Change::default();
     let side = if dispatch.kind == Kind::Opinion { Side::Ours } else { Side::Theirs(from.clone()) };
     let case_key = CaseRecord::key(&side, &dispatch.case);
-    let subject = match gateway.row::<CaseRecord>(Space::Case, &case_key)? {
-        Some(case) => case.value.subject,
-        None => {
-            // We do not know their patient: the pseudonym is that of the case, with a key of its own.
-            let pseudonym = PatientIdentifier::new(&format!("urn:medseal:case:{from}"), dispatch.case.as_str())
-                .expect("a case id is a valid identifier");
-            let subject = gateway.new_subject(&pseudonym)?;
-            let case = CaseRecord {
-                case: dispatch.case.clone(),
-                side,
-                subject: subject.clone(),
-                partner: from.clone(),
-                purpose: dispatch.purpose.clone(),
-                opened: now.clone(),
-                closed: None,
-            };
-            change.puts.extend(gateway.new_case(&case, &CasePrivate::default())?);
-            subject
-        }
+    let subject = if let Some(case) = gateway.row::<CaseRecord>(Space::Case, &case_key)? {
+        case.value.subject
+    } else {
+        // We do not know their patient: the pseudonym is that of the case, with a key of its own.
+        let pseudonym = PatientIdentifier::new(&format!("urn:medseal:case:{from}"), dispatch.case.as_str())
+            .expect("a case id is a valid identifier");
+        let subject = gateway.new_subject(&pseudonym)?;
+        let case = CaseRecord {
+            case: dispatch.case.clone(),
+            side,
+            subject: subject.clone(),
+            partner: from.clone(),
+            purpose: dispatch.purpose.clone(),
+            opened: now.clone(),
+            closed: None,
+        };
+        change.puts.extend(gateway.new_case(&case, &CasePrivate::default())?);
+        subject
     };
     let inbox_key = InboxRecord::key(from, &dispatch.bundle);
     let again = match gateway.row::<InboxRecord>(Space::Inbox, &inbox_key)? {

@@ -81,7 +81,7 @@ impl CaseRecord {
 }
 
 /// What a case's sealed part holds.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Default, Deserialize, Serialize)]
 pub struct CasePrivate {
     /// The patient.
     #[serde(default)]
@@ -97,6 +97,12 @@ pub struct CasePrivate {
     pub outcome: Option<Outcome>,
 }
 
+impl std::fmt::Debug for CasePrivate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CasePrivate(hidden)")
+    }
+}
+
 impl CasePrivate {
     /// The patient as identity is compared.
     pub fn patient_of_case(&self) -> Option<PatientOfCase> {
@@ -105,7 +111,7 @@ impl CasePrivate {
 }
 
 /// What an opened opinion said.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize)]
 pub struct OpinionRead {
     /// The bundle that it came in.
     pub bundle: BundleId,
@@ -116,6 +122,12 @@ pub struct OpinionRead {
     pub author: Option<String>,
     /// When it was opened.
     pub opened: String,
+}
+
+impl std::fmt::Debug for OpinionRead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpinionRead(hidden)")
+    }
 }
 
 /// A consent on file. The resource itself stands in the sealed part.

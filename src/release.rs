@@ -66,9 +66,8 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
         gateway.enter(Happened::cancelled(bundle, &row.value.subject, reason), change).await?;
         return Ok(Ended::Stopped(reason));
     }
-    let partner = match gateway.partner(&row.value.partner) {
-        Ok(partner) => partner,
-        Err(_) => return stop(gateway, row, job, Reason::PartnerUnknown).await,
+    let Ok(partner) = gateway.partner(&row.value.partner) else {
+        return stop(gateway, row, job, Reason::PartnerUnknown).await;
     };
     let mut line = None;
     if row.value.open_attempts().next().is_some() {

@@ -1,4 +1,4 @@
-//! What must not compile: each bypass of a safeguard is one file in tests/compile_fail/, and its first line names the
+//! What must not compile: each bypass of a safeguard is one file in `tests/compile_fail`/, and its first line names the
 //! error that the compiler must give.
 //!
 //! The compiler is called directly against the library that this test was built with, so nothing is built twice. A

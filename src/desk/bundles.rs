@@ -45,6 +45,12 @@ pub struct Announce {
     pub documents: Vec<Claim>,
 }
 
+impl std::fmt::Debug for Announce {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Announce(hidden)")
+    }
+}
+
 /// What `send` is told.
 #[derive(Debug, Serialize)]
 pub struct Announced {

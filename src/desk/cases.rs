@@ -34,6 +34,12 @@ pub struct OpenCase {
     pub birth_date: Option<String>,
 }
 
+impl std::fmt::Debug for OpenCase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpenCase(hidden)")
+    }
+}
+
 /// A case as the staff sees it.
 #[derive(Serialize)]
 pub struct CaseView {
@@ -70,6 +76,12 @@ pub struct CaseView {
     /// What the opened opinions say.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub opinions: Vec<OpinionRead>,
+}
+
+impl std::fmt::Debug for CaseView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CaseView(hidden)")
+    }
 }
 
 /// A bundle of a case, in its list.
@@ -151,8 +163,8 @@ pub async fn close(gateway: &Gateway, staff: Staff, case: &CaseId, outcome: Outc
     record.closed = Some(clock::stamp(now));
     let mut details = gateway.case_private(&record)?;
     details.outcome = Some(outcome);
-    let mut change = Change::default();
-    change.puts = gateway.seal_parts(Space::Case, &row.key, &record.subject, &details)?;
+    let puts = gateway.seal_parts(Space::Case, &row.key, &record.subject, &details)?;
+    let mut change = Change { puts, ..Change::default() };
     change.puts.push(put(Space::Case, &row.key, &record, expect));
     for bundle in gateway.bundles_of(&record.subject)? {
         let waits = bundle.value.state() == State::Waiting && bundle.value.open_attempts().next().is_none();

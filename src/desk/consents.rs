@@ -120,8 +120,8 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
         .open_parts(Space::Consent, key, &subject)?
         .ok_or_else(|| Problem::conflict("this patient's data was erased"))?;
     private.withdrawn_because = Some(reason.to_owned());
-    let mut change = Change::default();
-    change.puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
+    let puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
+    let mut change = Change { puts, ..Change::default() };
     change.puts.push(put(Space::Consent, key, &record, expect));
     let (mut cancelled, mut delivered) = (Vec::new(), Vec::new());
     for bundle in gateway.bundles_of(&subject)? {

@@ -36,6 +36,12 @@ pub struct GiveOpinion {
     pub documents: Vec<Claim>,
 }
 
+impl std::fmt::Debug for GiveOpinion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("GiveOpinion(hidden)")
+    }
+}
+
 /// Announces an opinion on a case that a partner sent. Its files come next, as those of any bundle.
 pub async fn announce(
     gateway: &Gateway,

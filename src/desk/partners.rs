@@ -85,7 +85,7 @@ pub async fn add(gateway: &Gateway, staff: Staff, request: AddPartner) -> Result
         .unwrap_or_else(|| Agreement::attested(now));
     let before = existing.as_ref().map(|row| &row.value);
     let partner = Partner::admit(before, card, fingerprint.as_ref(), agreement, now).map_err(refuse)?;
-    let expect = existing.as_ref().map_or(Expect::Absent, |row| row.unchanged());
+    let expect = existing.as_ref().map_or(Expect::Absent, crate::gateway::Row::unchanged);
     let event = Happened::partner_added(
         partner.id(),
         partner.fingerprint(),

@@ -41,6 +41,12 @@ pub struct Draft {
     pub announced: Timestamp,
 }
 
+impl std::fmt::Debug for Draft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Draft(hidden)")
+    }
+}
+
 /// The drafts whose documents have not come yet.
 #[derive(Default)]
 pub struct Drafts(Mutex<BTreeMap<BundleId, Draft>>);
@@ -119,7 +125,7 @@ impl OpinionStatus {
 }
 
 /// What the opinion says, as the descriptor carries it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OpinionFacts {
     /// What the expert concludes.
     pub outcome: Outcome,
@@ -129,6 +135,12 @@ pub struct OpinionFacts {
     pub registration: Option<String>,
     /// How far it stands.
     pub status: OpinionStatus,
+}
+
+impl std::fmt::Debug for OpinionFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OpinionFacts(hidden)")
+    }
 }
 
 /// How long an announced bundle waits for its documents, in seconds.

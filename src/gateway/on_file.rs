@@ -19,6 +19,12 @@ pub struct ConsentPrivate {
     pub withdrawn_because: Option<String>,
 }
 
+impl std::fmt::Debug for ConsentPrivate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ConsentPrivate(hidden)")
+    }
+}
+
 impl Gateway {
     /// The pseudonym of a patient who is known here.
     pub fn find_subject(&self, patient: &PatientIdentifier) -> Result<Option<SubjectId>, Problem> {

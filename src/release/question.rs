@@ -37,6 +37,7 @@ pub fn question_of_new(gateway: &Gateway, new: &NewBundle, documents: &[Document
     ask(gateway, about, &new.case, &partner, None, documents.to_vec(), None)
 }
 
+#[derive(Clone, Copy)]
 struct About<'a> {
     bundle: &'a BundleId,
     kind: Kind,

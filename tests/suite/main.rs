@@ -1,5 +1,7 @@
 //! The integration tests: one question per file, one binary, so that they link once.
 
+#![allow(clippy::large_stack_arrays, reason = "sample documents of some size, written as they are")]
+
 mod age_testkit;
 mod asking;
 mod bag_properties;

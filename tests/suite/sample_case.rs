@@ -63,7 +63,7 @@ fn every_document_that_can_say_so_names_the_patient_of_the_case() {
         match identity::check(&seen, &patient(&case)) {
             Likeness::Match => said.push((path, seen.media_type, seen.class)),
             Likeness::NotChecked(why) => {
-                assert_eq!((path.as_str(), why.as_str()), ("discharge-summary.pdf", "a PDF is not searched for names"))
+                assert_eq!((path.as_str(), why.as_str()), ("discharge-summary.pdf", "a PDF is not searched for names"));
             }
             other => panic!("{path}: {:?}", other.why()),
         }

@@ -95,7 +95,7 @@ impl Site {
             command.env(name, value);
         }
         self.daemon = Some(command.spawn().expect("the daemon starts"));
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while self.run(&["queue"]).status != 0 {
             let ended = self.daemon.as_mut().and_then(|daemon| daemon.try_wait().ok().flatten());
             assert!(ended.is_none() && Instant::now() < deadline, "the daemon does not answer: {}", self.log());
@@ -133,7 +133,7 @@ impl Site {
     /// Runs a command for this site, with `--json`.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         let output = medseal().arg("--home").arg(&self.home).arg("--json").args(args).stdin(Stdio::null()).output();
-        ran(output.expect("medseal runs"))
+        ran(&output.expect("medseal runs"))
     }
 
     /// Exchanges cards with a partner, by fingerprint.
@@ -146,7 +146,7 @@ impl Site {
     /// Waits until a bundle is in one of these states, and says in which.
     #[track_caller]
     pub(crate) fn wait_for(&self, bundle: &str, states: &[&str]) -> Ran {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let shown = self.run(&["status", bundle]).ok();
             if states.contains(&shown.text("state").as_str()) {
@@ -243,7 +243,7 @@ pub(crate) fn medseal() -> Command {
 }
 
 /// Reads the output of a command.
-pub(crate) fn ran(output: std::process::Output) -> Ran {
+pub(crate) fn ran(output: &std::process::Output) -> Ran {
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     Ran {
         status: output.status.code().unwrap_or(-1),

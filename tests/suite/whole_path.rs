@@ -54,7 +54,7 @@ fn a_stray_document_of_another_patient_is_caught_by_name() {
     let args = ["send", &stray, "--case", &pair.case];
     let refused = pair.hospital.run(&args).refused("PATIENT_MISMATCH");
     let said = format!("{}{}", refused.stdout, refused.stderr);
-    assert!(said.contains(&pair.sample.stray_name), "the other patient is named to the clerk: {said}");
+    assert!(said.contains(pair.sample.stray_name), "the other patient is named to the clerk: {said}");
 }
 
 #[test]
@@ -82,5 +82,5 @@ fn without_a_running_gateway_the_command_says_how_to_start_it() {
     again.args(["init", "--home"]).arg(&site.home);
     again.args(["--id", "st-mary", "--name", "x", "--country", "IN"]);
     again.args(["--endpoint", "https://localhost:1", "--listen", "127.0.0.1:1"]);
-    assert_eq!(ran(again.output().expect("runs")).status, 2, "a home that exists is refused");
+    assert_eq!(ran(&again.output().expect("runs")).status, 2, "a home that exists is refused");
 }

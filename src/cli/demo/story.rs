@@ -320,10 +320,9 @@ fn edit_one_byte(export: &Path) -> Result<u64, Failure> {
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("entries")))
         .ok_or_else(|| failed(&"it has no entries"))?;
     let mut bytes = std::fs::read(&file).map_err(|error| failed(&error))?;
-    let lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-    let middle = lines / 2;
-    let start =
-        bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').nth(middle - 1).map_or(0, |(at, _)| at + 1);
+    let ends: Vec<usize> = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
+    let middle = ends.len() / 2;
+    let start = middle.checked_sub(1).map_or(0, |before| ends[before] + 1);
     let time = bytes[start..].windows(6).position(|window| window == b"\"_t\":\"").ok_or_else(|| failed(&"no time"))?;
     // A digit of the year: 2026 becomes 2027.
     bytes[start + time + 9] ^= 1;

@@ -161,7 +161,7 @@ fn seal_into(
     let mut entries = Entries::new(from, limits);
     let (mut documents, mut mismatches) = (Vec::new(), Vec::new());
     let mut claims = draft.claims.iter();
-    while let Some(entry) = entries.next_file().map_err(tar_problem)? {
+    while let Some(entry) = entries.next_file().map_err(|error| tar_problem(&error))? {
         let Some(claim) = claims.next().filter(|claim| claim.path == entry.path && claim.bytes == entry.bytes) else {
             return Err(documents_differ(&entry.path));
         };
@@ -321,7 +321,7 @@ fn bag_problem(error: BagError) -> SealingError {
     }
 }
 
-fn tar_problem(error: TarError) -> SealingError {
+fn tar_problem(error: &TarError) -> SealingError {
     Problem::bad_input(error.reason(), error.to_string()).into()
 }
 
