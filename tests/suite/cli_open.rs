@@ -195,7 +195,8 @@ fn a_file_without_a_known_sender_opens_only_when_the_caller_says_so() {
 
 #[test]
 fn every_field_of_the_dispatch_must_fit_what_is_inside() {
-    let changes: [(&str, fn(&mut Dispatch)); 10] = [
+    type Change = (&'static str, fn(&mut Dispatch));
+    let changes: [Change; 10] = [
         ("bundle", |dispatch| dispatch.bundle = BundleId::random()),
         ("case", |dispatch| dispatch.case = CaseId::random()),
         ("receiver", |dispatch| dispatch.to = "elsewhere".parse().expect("an id")),

@@ -40,7 +40,9 @@ fn pieces_that_were_moved_dropped_added_or_exchanged_are_refused() {
     let chunks: Vec<&[u8]> = file[start..].chunks(CHUNK).collect();
     let again = |order: &[usize]| {
         let mut changed = file[..start].to_vec();
-        order.iter().for_each(|number| changed.extend_from_slice(chunks[*number]));
+        for number in order {
+            changed.extend_from_slice(chunks[*number]);
+        }
         changed
     };
     assert_eq!(chunks.len(), 5, "whole chunks and a last one");
