@@ -273,3 +273,66 @@ fn broke(error: impl std::error::Error) -> ApiError {
     }
     ApiError::Broke(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// A home whose socket answers `answer` to one request after the first connection, and keeps what it was sent.
+    fn listening(answer: &'static str) -> (tempfile::TempDir, std::thread::JoinHandle<String>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        crate::durable::write_new(&folder.path().join("medseal.toml"), b"", 0o600).expect("written");
+        let socket = UnixListener::bind(folder.path().join(SOCKET)).expect("a socket");
+        let listener = std::thread::spawn(move || {
+            drop(socket.accept().expect("the caller sees whether somebody listens"));
+            let (mut line, _) = socket.accept().expect("the request");
+            let mut sent = Vec::new();
+            let mut piece = [0; 4096];
+            while !sent.ends_with(b"\r\n0\r\n\r\n") {
+                match line.read(&mut piece).expect("readable") {
+                    0 => return String::from_utf8_lossy(&sent).into_owned(),
+                    read => sent.extend_from_slice(&piece[..read]),
+                }
+            }
+            line.write_all(answer.as_bytes()).expect("the answer");
+            String::from_utf8_lossy(&sent).into_owned()
+        });
+        (folder, listener)
+    }
+
+    #[test]
+    fn an_upload_that_is_given_up_never_looks_like_a_whole_one() {
+        let (folder, listener) = listening("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
+        let api = Api::connect(&Home::at(folder.path())).expect("somebody listens");
+        let mut upload = api.upload("/v1/bundles/x/content").expect("an upload");
+        upload.write_all(b"half of it").and_then(|()| upload.flush()).expect("taken");
+        assert!(upload.answer().is_err(), "half of it was answered as if it were whole");
+        let sent = listener.join().expect("no panic");
+        assert!(!sent.ends_with("\r\n0\r\n\r\n"), "the stream was ended as if it were whole: {sent:?}");
+    }
+
+    #[test]
+    fn a_whole_upload_is_answered() {
+        let (folder, listener) = listening("HTTP/1.1 200 OK\r\ncontent-length: 14\r\n\r\n{\"bundle\":\"x\"}");
+        let api = Api::connect(&Home::at(folder.path())).expect("somebody listens");
+        let mut upload = api.upload("/v1/bundles/x/content").expect("an upload");
+        upload.write_all(b"all of it").expect("taken");
+        assert_eq!(upload.finish().expect("an answer")["bundle"], "x");
+        assert!(listener.join().expect("no panic").contains("all of it"));
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_a_gateway_that_is_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::at(folder.path());
+        assert!(matches!(Api::connect(&home), Err(ApiError::NoHome { .. })));
+        crate::durable::write_new(&home.config(), b"", 0o600).expect("written");
+        assert!(matches!(Api::connect(&home), Err(ApiError::Away { .. })));
+        let problem = br#"{"code":"NO_CONSENT","detail":"no consent","status":403}"#;
+        let error = json(StatusCode::FORBIDDEN, problem).expect_err("a refusal");
+        assert!(matches!(error, ApiError::Problem(problem) if problem.code == "NO_CONSENT"));
+    }
+}
