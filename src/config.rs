@@ -154,6 +154,9 @@ impl Default for Limits {
 /// The staff API takes no JSON body larger than this, in bytes.
 pub const STAFF_BODY_BYTES_MAX: usize = 64 << 20;
 
+/// The history of a bundle holds every attempt, and must fit into one record of the store.
+const ATTEMPTS_MAX: u32 = 150;
+
 /// Why a configuration was not accepted.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -264,8 +267,8 @@ impl Config {
         if self.retry.delay_s_first == 0 || self.retry.delay_s_first > self.retry.delay_s_max {
             return range("retry.delay_s_first", &self.retry.delay_s_first, "1 to retry.delay_s_max");
         }
-        if self.retry.attempts_max == 0 {
-            return range("retry.attempts_max", &self.retry.attempts_max, "1 or more");
+        if self.retry.attempts_max == 0 || self.retry.attempts_max > ATTEMPTS_MAX {
+            return range("retry.attempts_max", &self.retry.attempts_max, "1 to 150");
         }
         if self.limits.documents_max == 0 || self.limits.bundle_bytes_max == 0 {
             return range("limits", &0, "documents_max and bundle_bytes_max of 1 or more");

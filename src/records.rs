@@ -372,7 +372,11 @@ impl BundleRecord {
 
     /// A decision said no for a reason that passes: it waits and is decided anew at `next`.
     #[must_use]
-    pub fn denied_for_now(self, reason: Reason, at: Timestamp, next: Timestamp) -> Self {
+    pub fn denied_for_now(mut self, reason: Reason, at: Timestamp, next: Timestamp) -> Self {
+        // The same denial again and again, over a long suspension, is one line of the history: the log has them all.
+        if self.attempts.last().is_some_and(|last| last.decision == "deny" && last.reason == Some(reason)) {
+            self.attempts.pop();
+        }
         let mut record = self.denied(reason, at);
         record.state = State::Waiting;
         record.next_attempt = Some(clock::stamp(next));

@@ -85,6 +85,16 @@ pub async fn add(gateway: &Gateway, staff: Staff, request: AddPartner) -> Result
         .unwrap_or_else(|| Agreement::attested(now));
     let before = existing.as_ref().map(|row| &row.value);
     let partner = Partner::admit(before, card, fingerprint.as_ref(), agreement, now).map_err(refuse)?;
+    // Two partners with one authority could pose as each other, so TLS would know neither.
+    let authorities = partner.ca_certificates_at(now);
+    let shared = gateway.partners()?.into_iter().find(|other| {
+        other.id() != partner.id() && other.ca_certificates_at(now).iter().any(|known| authorities.contains(known))
+    });
+    if let Some(other) = shared {
+        let detail =
+            format!("the card holds the certificate authority of {}: each institution has its own", other.id());
+        return Err(Problem::refused(Reason::BadInput, detail));
+    }
     let expect = existing.as_ref().map_or(Expect::Absent, crate::gateway::Row::unchanged);
     let event = Happened::partner_added(
         partner.id(),

@@ -88,6 +88,10 @@ impl Drafts {
         let mut drafts = self.0.lock().expect("no one panics while holding the drafts");
         let oldest = draft.announced - jiff::SignedDuration::from_secs(DRAFT_AGE_S_MAX);
         drafts.retain(|_, kept| kept.announced > oldest);
+        if drafts.len() >= DRAFTS_MAX {
+            let oldest = drafts.values().min_by_key(|kept| kept.announced).map(|kept| kept.bundle.clone());
+            oldest.and_then(|bundle| drafts.remove(&bundle));
+        }
         drafts.insert(draft.bundle.clone(), draft);
     }
 
@@ -142,6 +146,9 @@ impl std::fmt::Debug for OpinionFacts {
         f.write_str("OpinionFacts(hidden)")
     }
 }
+
+/// The most drafts that are kept; the oldest goes when one more comes.
+const DRAFTS_MAX: usize = 100;
 
 /// How long an announced bundle waits for its documents, in seconds.
 const DRAFT_AGE_S_MAX: i64 = 24 * 3600;
