@@ -15,6 +15,7 @@ mod consent_sentences;
 mod decision_gates;
 mod decision_monotone;
 mod deploy_files;
+mod docs_reasons;
 mod exchange_line;
 mod exchange_refusals;
 mod exchange_release;
