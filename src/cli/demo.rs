@@ -3,9 +3,12 @@
 //! Rule: the demo does only what a user can do: every step is a command of this program, run on a gateway that runs.
 
 mod compare;
+mod damage;
 mod site;
+mod stock_tools;
 mod story;
 mod timeline;
+mod whose;
 
 use std::path::{Path, PathBuf};
 

@@ -6,8 +6,11 @@ use serde_json::Value;
 
 use super::super::failure::Failure;
 use super::compare;
+use super::damage;
 use super::site::Site;
+use super::stock_tools;
 use super::timeline::Timeline;
+use super::whose::Whose;
 use crate::durable;
 use crate::sample_case::{self, EXPERT, HOSPITAL, SampleCase};
 
@@ -20,16 +23,17 @@ pub(super) fn tell(timeline: &mut Timeline, stage: &Path, input: Option<&Path>) 
     ])?;
     let sample = write_sample(stage)?;
     let (hospital, mut institute) = meet(timeline, stage)?;
-    let case = ask(timeline, &hospital, &institute, &sample)?;
     let documents = Documents::of(&sample, input);
+    let whose = input.map_or_else(|| Ok(Whose::sample(&sample)), |input| Whose::of(&sample, input))?;
+    let case = ask(timeline, &hospital, &institute, &whose)?;
     refuse_without_consent(timeline, &hospital, &case, &documents)?;
-    let consent = consent_to(timeline, stage, &hospital, &institute)?;
+    let consent = consent_to(timeline, stage, &hospital, &institute, &whose)?;
     catch_stray(timeline, &hospital, &case, &sample)?;
     let bundle = deliver(timeline, &hospital, &case, &documents)?;
     open_records(timeline, stage, &institute, &bundle, &documents)?;
     bring_opinion_back(timeline, stage, &hospital, &institute, &case, &sample)?;
     withdraw(timeline, &hospital, &mut institute, &case, &consent, &documents)?;
-    verify_logs(timeline, stage, &hospital, &institute)?;
+    verify_logs(timeline, stage, &hospital, &institute, &whose)?;
     Ok((hospital, institute))
 }
 
@@ -101,10 +105,10 @@ fn card_of(stage: &Path, site: &Site) -> Result<CardFile, Failure> {
     Ok(CardFile { file, fingerprint: text(&answer, "fingerprint")? })
 }
 
-fn ask(timeline: &mut Timeline, hospital: &Site, institute: &Site, sample: &SampleCase) -> Result<String, Failure> {
+fn ask(timeline: &mut Timeline, hospital: &Site, institute: &Site, whose: &Whose) -> Result<String, Failure> {
     timeline.step("The consultant asks a question")?;
-    let patient = sample.patient.to_string();
-    let birth_date = sample.birth_date.to_string();
+    let patient = whose.patient.to_string();
+    let birth_date = whose.birth_date.to_string();
     let opened = hospital
         .run(&[
             "case",
@@ -116,16 +120,17 @@ fn ask(timeline: &mut Timeline, hospital: &Site, institute: &Site, sample: &Samp
             "--purpose",
             "TREAT",
             "--question",
-            sample.question,
+            whose.question,
             "--name",
-            sample.name,
+            &whose.name,
             "--birth-date",
             &birth_date,
         ])?
         .done()?;
     let case = text(&opened, "case")?;
-    timeline.seen(&format!("{case}: {}, born {birth_date} (synthetic)", sample.name))?;
-    timeline.more(sample.question)?;
+    let who = if whose.of_input { "named in the documents" } else { "synthetic" };
+    timeline.seen(&format!("{case}: {}, born {birth_date} ({who})", whose.name))?;
+    timeline.more(whose.question)?;
     Ok(case)
 }
 
@@ -141,12 +146,18 @@ fn refuse_without_consent(
     timeline.refused(&code, &sentence)
 }
 
-fn consent_to(timeline: &mut Timeline, stage: &Path, hospital: &Site, institute: &Site) -> Result<String, Failure> {
+fn consent_to(
+    timeline: &mut Timeline,
+    stage: &Path,
+    hospital: &Site,
+    institute: &Site,
+    whose: &Whose,
+) -> Result<String, Failure> {
     timeline.step("The patient consents")?;
     let today = crate::clock::Clock::system().now().to_zoned(jiff::tz::TimeZone::UTC).date();
     let wrong = |error: &dyn std::fmt::Display| Failure::unable(format!("the sample consent: {error}"));
     let resource = sample_case::consent_json(
-        &sample_case::patient(),
+        &whose.patient,
         &institute.id().parse().map_err(|error| wrong(&error))?,
         &institute.country().parse().map_err(|error| wrong(&error))?,
         today.yesterday().map_err(|error| wrong(&error))?,
@@ -175,7 +186,10 @@ fn deliver(timeline: &mut Timeline, hospital: &Site, case: &str, documents: &Doc
         if let Some(items) = first.answer["error"]["items"].as_array() {
             timeline.refused(
                 "PATIENT_MISMATCH",
-                &format!("{} documents name another patient than the case", items.len()),
+                &match items.len() {
+                    1 => "1 document names another patient than the case".to_owned(),
+                    count => format!("{count} documents name another patient than the case"),
+                },
             )?;
             for item in items.iter().take(SHOWN_MAX) {
                 timeline.more(&format!("{}: {}", short(&item["path"]), short(&item["text"])))?;
@@ -199,9 +213,15 @@ fn delivered(timeline: &mut Timeline, hospital: &Site, bundle: String) -> Result
     let status = await_state(hospital, &bundle, "delivered")?;
     let (documents, bytes) = (&status["documents"], status["sealed_bytes"].as_u64().unwrap_or_default());
     timeline.seen(&format!("{bundle}: {documents} documents, {bytes} bytes sealed with age"))?;
-    let explained = hospital.run(&["policy", "explain", &bundle])?.done()?;
-    timeline.seen(&format!("decided for this attempt: {}", explained["says"][0].as_str().unwrap_or("permitted")))?;
-    timeline.seen("delivered: the institute's signed receipt is verified and recorded")?;
+    let release = entry(hospital, "release", &bundle)?;
+    timeline.seen(&format!(
+        "decided at the moment of release: entry {} of the log, under {} version {}, before the first byte left",
+        release["_seq"],
+        short(&release["consent"]),
+        release["consent_version"]
+    ))?;
+    let receipt = entry(hospital, "receipt", &bundle)?;
+    timeline.seen(&format!("delivered: the institute's signed receipt is verified, and entry {}", receipt["_seq"]))?;
     Ok(bundle)
 }
 
@@ -217,7 +237,15 @@ fn open_records(
     institute.run(&["open", bundle, "--out", text_of(&out)])?.done()?;
     let files = compare::same(&documents.path, &out)?;
     timeline.seen(&format!("{files} files, byte for byte what was sent; dispatch, seal and every digest verified"))?;
-    timeline.more("the same with ordinary tools: age -d -i keys/age.key BUNDLE.age | tar -x")
+    let saved = stage.join("sealed");
+    durable::create_dir(&saved, 0o700).map_err(|error| Failure::unable(format!("{}: {error}", saved.display())))?;
+    let sealed = text(&institute.run(&["inbox", bundle, "--save", text_of(&saved)])?.done()?, "sealed")?;
+    let key = institute.home().join("keys").join(crate::keys::AGE_KEY);
+    match stock_tools::agree(Path::new(&sealed), &key, &stage.join("ordinary-tools"))? {
+        Some(true) => timeline.seen("the same without medseal: `age -d | tar -x` opens it, `sha256sum -c` agrees"),
+        Some(false) => Err(Failure::unable("age, tar or sha256sum do not open what medseal sealed")),
+        None => timeline.more("with age installed, `age -d -i keys/age.key BUNDLE.age | tar -x` opens it as well"),
+    }
 }
 
 fn bring_opinion_back(
@@ -283,7 +311,13 @@ fn withdraw(
     timeline.seen(&format!("{} is back, and got nothing", institute.id()))
 }
 
-fn verify_logs(timeline: &mut Timeline, stage: &Path, hospital: &Site, institute: &Site) -> Result<(), Failure> {
+fn verify_logs(
+    timeline: &mut Timeline,
+    stage: &Path,
+    hospital: &Site,
+    institute: &Site,
+    whose: &Whose,
+) -> Result<(), Failure> {
     timeline.step("Both logs verify; one edited byte is named")?;
     for site in [hospital, institute] {
         let report = site.run(&["audit", "verify"])?.done()?;
@@ -294,13 +328,19 @@ fn verify_logs(timeline: &mut Timeline, stage: &Path, hospital: &Site, institute
             report["entries"],
             root
         ))?;
+        let entries = site.run(&["audit", "show"])?.done()?.to_string();
+        if [whose.name.as_str(), whose.patient.value()].iter().any(|told| told.len() > 3 && entries.contains(told)) {
+            return Err(Failure::unable(format!("the log of {} names the patient", site.id())));
+        }
     }
+    timeline.seen("no entry names the patient: a random pseudonym stands there")?;
     let export = stage.join("exported-log");
     hospital.run(&["audit", "export", text_of(&export)])?.done()?;
     hospital.run(&["audit", "verify", text_of(&export)])?.done()?;
     timeline.seen("an export verifies without the gateway; python3 and openssl can do it too: verify.py")?;
-    let edited = edit_one_byte(&export)?;
-    let ran = hospital.run(&["audit", "verify", text_of(&export)])?;
+    let copy = stage.join("exported-log-edited");
+    let edited = damage::copy_with_one_byte_changed(&export, &copy)?;
+    let ran = hospital.run(&["audit", "verify", text_of(&copy)])?;
     let finding = ran.answer["finding"].clone();
     ran.refused()?;
     let (seq, kind) = (finding["seq"].clone(), finding["kind"].as_str().unwrap_or_default().to_owned());
@@ -310,24 +350,14 @@ fn verify_logs(timeline: &mut Timeline, stage: &Path, hospital: &Site, institute
     timeline.refused("TAMPERED", &format!("entry {seq} of the copy: {kind}: {}", short(&finding["message"])))
 }
 
-/// Changes one digit in the middle entry of an exported log, and says which entry that is.
-fn edit_one_byte(export: &Path) -> Result<u64, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::unable(format!("the exported log: {error}"));
-    let file = std::fs::read_dir(export)
-        .map_err(|error| failed(&error))?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("entries")))
-        .ok_or_else(|| failed(&"it has no entries"))?;
-    let mut bytes = std::fs::read(&file).map_err(|error| failed(&error))?;
-    let ends: Vec<usize> = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at).collect();
-    let middle = ends.len() / 2;
-    let start = middle.checked_sub(1).map_or(0, |before| ends[before] + 1);
-    let time = bytes[start..].windows(6).position(|window| window == b"\"_t\":\"").ok_or_else(|| failed(&"no time"))?;
-    // A digit of the year: 2026 becomes 2027.
-    bytes[start + time + 9] ^= 1;
-    durable::replace(&file, &bytes, 0o600).map_err(|error| failed(&error))?;
-    Ok(middle as u64)
+/// The entry of this kind about a bundle.
+fn entry(site: &Site, kind: &str, bundle: &str) -> Result<Value, Failure> {
+    let shown = site.run(&["audit", "show"])?.done()?;
+    let entries = shown["items"].as_array().cloned().unwrap_or_default();
+    entries
+        .into_iter()
+        .find(|entry| entry["kind"] == kind && entry["bundle"] == bundle)
+        .ok_or_else(|| Failure::unable(format!("the log has no {kind} of {bundle}")))
 }
 
 fn await_state(site: &Site, bundle: &str, state: &str) -> Result<Value, Failure> {

@@ -37,19 +37,19 @@ impl Timeline {
     /// Something that was done, and how it was seen.
     pub(super) fn seen(&mut self, what: &str) -> Result<(), Failure> {
         self.note(what);
-        self.tell(&format!("    ok  {what}"))
+        self.wrapped("    ok  ", what)
     }
 
     /// Something that had to be refused, and was.
     pub(super) fn refused(&mut self, code: &str, sentence: &str) -> Result<(), Failure> {
         self.note(&format!("{code}: {sentence}"));
-        self.tell(&format!("    no  {code}: {sentence}"))
+        self.wrapped("    no  ", &format!("{code}: {sentence}"))
     }
 
     /// A line under what was seen.
     pub(super) fn more(&mut self, what: &str) -> Result<(), Failure> {
         self.note(what);
-        self.tell(&format!("        {what}"))
+        self.wrapped("        ", what)
     }
 
     /// The last words.
@@ -77,7 +77,29 @@ impl Timeline {
         }
     }
 
+    /// A text after `head`, broken at spaces, so that a terminal need not break it in the middle of a word.
+    fn wrapped(&self, head: &str, text: &str) -> Result<(), Failure> {
+        let mut line = head.to_owned();
+        let mut is_empty = true;
+        for word in text.split_whitespace() {
+            if !is_empty && line.chars().count() + 1 + word.chars().count() > WIDTH {
+                self.tell(&line)?;
+                line = " ".repeat(head.len());
+                is_empty = true;
+            }
+            if !is_empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            is_empty = false;
+        }
+        self.tell(&line)
+    }
+
     fn tell(&self, line: &str) -> Result<(), Failure> {
         if self.out.is_json() { Ok(()) } else { self.out.line(line) }
     }
 }
+
+/// How wide a line is, in characters.
+const WIDTH: usize = 100;
