@@ -47,9 +47,6 @@ pub(super) struct Open {
     /// The patient's date of birth, as 1961-04-30.
     #[arg(long, value_name = "DATE")]
     birth_date: Option<Words>,
-    /// The patient's administrative sex: female, male or other.
-    #[arg(long, value_name = "SEX")]
-    sex: Option<String>,
 }
 
 /// Lists the cases: ours, and those that partners sent.
@@ -129,9 +126,6 @@ impl Open {
             if let Some(words) = words {
                 request[name] = json!(words.read()?);
             }
-        }
-        if let Some(sex) = &self.sex {
-            request["sex"] = json!(sex);
         }
         let answer = context.api()?.post("/v1/cases", &request)?;
         if context.out.is_json() {
