@@ -298,7 +298,7 @@ pub fn init(path: &Path, options: &InitOptions, clock: &Clock) -> Result<SignedC
     crate::durable::create_dir(&home.head(), 0o700).map_err(io("the folder of the newest checkpoint"))?;
     let now = clock.now();
     let keys = Arc::new(Keys::create(&home.keys(), &config.id, config.endpoint_host(), now)?);
-    Policy::write_shipped(&home.policies()).map_err(io("the policies"))?;
+    Policy::make_folder(&home.policies()).map_err(io("the policies"))?;
     let card = SignedCard::make(&keys, &config, 1, now)?;
     crate::durable::write_new(&home.card(), card.file_text().as_bytes(), 0o644).map_err(io("our card"))?;
     Vault::create(&home.vault(), config.limits.disk_free_bytes_min)?;

@@ -176,15 +176,11 @@ impl Policy {
         Self::build(&site)
     }
 
-    /// Writes the shipped set into a new folder, with an empty `site/` for the institution's own rules.
-    pub fn write_shipped(dir: &Path) -> std::io::Result<()> {
-        for folder in [dir.to_owned(), dir.join("base"), dir.join("site")] {
-            durable::create_dir(&folder, 0o755)?;
-        }
-        for (file, text) in BASE.iter().copied().chain([(SCHEMA_FILE, SCHEMA)]) {
-            durable::write_new(&dir.join(file), text.as_bytes(), 0o644)?;
-        }
-        Ok(())
+    /// Makes the folder in which an institution's own rules go, below `site/`. The shipped set is part of the program: a
+    /// copy of it here would have to be changed by hand at every upgrade.
+    pub fn make_folder(dir: &Path) -> std::io::Result<()> {
+        durable::create_dir(dir, 0o755)?;
+        durable::create_dir(&dir.join("site"), 0o755)
     }
 
     /// SHA-256 over the schema, the terminology tables and every policy file with its name.
