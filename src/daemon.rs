@@ -85,6 +85,10 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     let address = gateway.config.listen.clone();
     let listen = |source| DaemonError::Listen { address: address.clone(), source };
     let listener = TcpListener::bind(&address).await.map_err(listen)?;
+    let leftovers = gateway.drop_leftovers().map_err(DaemonError::Record)?;
+    if leftovers > 0 {
+        tracing::warn!(leftovers, "sealed files that no record names were removed");
+    }
     gateway::record_start(&gateway).await.map_err(DaemonError::Record)?;
     let stop = ended().map_err(DaemonError::Signals)?;
     tracing::info!(institution = %gateway.id(), listen = %address, entries = gateway.log.size(), "serving");

@@ -4,6 +4,7 @@
 //! atomic write; what names a person is sealed before it gets there.
 
 mod draft;
+mod leftovers;
 mod on_file;
 mod parts;
 mod rows;

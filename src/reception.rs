@@ -216,6 +216,9 @@ impl Reception for Desk {
     ) -> Answer<'a, Progress> {
         Box::pin(async move {
             let taken = self.0.receiver.segment(&caller.institution, transfer, &head, body).await;
+            if taken.is_ok() {
+                tracing::debug!(bundle = %transfer.bundle, bytes = head.bytes, "segment taken");
+            }
             taken.map_err(|error| tell(caller, &error, error.code()))
         })
     }
@@ -265,11 +268,15 @@ async fn take(
     if dispatch.sealed_sha256 != transfer.sealed_sha256 {
         return Err(NotTaken::OtherTransfer("content"));
     }
+    tracing::debug!(bundle = %dispatch.bundle, "dispatch verified");
     let stored = gateway.receiver.assemble(from, transfer, handover.header).await?;
     if stored.sealed_bytes != dispatch.sealed_bytes {
         return Err(NotTaken::OtherTransfer("size"));
     }
-    accept(gateway, from, &dispatch, signed).await
+    tracing::debug!(bundle = %dispatch.bundle, "stored");
+    let receipt = accept(gateway, from, &dispatch, signed).await?;
+    tracing::debug!(bundle = %dispatch.bundle, "receipt signed");
+    Ok(receipt)
 }
 
 impl NotTaken {

@@ -45,6 +45,11 @@ pub fn dispatches_of(gateway: &Gateway, record: &BundleRecord) -> Result<Vec<Dig
     Ok(digests)
 }
 
+/// The partner's receipt, as it came and was verified; `None` while the bundle is not delivered.
+pub fn receipt_of(gateway: &Gateway, bundle: &BundleId) -> Result<Option<Signed>, Problem> {
+    Ok(gateway.row::<Signed>(Space::Index, &receipt_key(bundle))?.map(|row| row.value))
+}
+
 /// How an attempt ended.
 #[derive(Debug)]
 pub enum Ended {
@@ -88,7 +93,9 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
         Ok(permit) => permit,
         Err(denied) => return deny(gateway, row, job, &denied).await,
     };
+    tracing::debug!(%bundle, "permitted");
     let (release, mut row, mut decided_at) = let_go(gateway, row, sealed.clone(), permit).await?;
+    tracing::debug!(%bundle, "release recorded");
 
     // Everything but the age header: noise to whoever holds it.
     let file = match gateway.vault.read(&BlobName::ours(bundle)) {
@@ -98,6 +105,7 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     if let Err(error) = send_noise(gateway, &partner, &mut line, &release, &file).await {
         return wait(gateway, row, job, &error, "not delivered").await;
     }
+    tracing::debug!(%bundle, "body sent");
 
     // The header, under a permit that is fresh now: whatever was withdrawn meanwhile stops it here.
     let mut release = release;
@@ -116,6 +124,7 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     let dispatch = dispatch_of(gateway, &row.value, number, &place);
     let signed = dispatch.sign(gateway.keys.signer());
     let digest = signed.digest();
+    tracing::debug!(%bundle, %digest, "handing over");
     let answer = match open_line(gateway, &partner, &mut line).await {
         Ok(line) => line.hand_over(release, &signed, &file, &gateway.clock).await,
         Err(error) => Err(error),
@@ -129,7 +138,10 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     };
     let keys = partner.signing_keys_at(gateway.now());
     match Receipt::verify(receipt, &digest, bundle, partner.id(), gateway.id(), &keys) {
-        Ok(receipt) => settle(gateway, row, receipt, number, job).await,
+        Ok(receipt) => {
+            tracing::debug!(%bundle, %digest, "receipt verified");
+            settle(gateway, row, receipt, number, job).await
+        }
         Err(error) => {
             tracing::warn!(%bundle, %error, "the partner's receipt was not accepted");
             wait_for(gateway, row, job, Reason::BadReceipt, "unknown").await
@@ -290,7 +302,9 @@ async fn send_noise(
 ) -> Result<(), DeliverError> {
     let line = open_line(gateway, partner, line).await?;
     let state = line.offer(release).await?;
-    line.send_body(release, &state, file, |_| ()).await
+    let bundle = &release.event().sealed().bundle;
+    tracing::debug!(%bundle, "offered");
+    line.send_body(release, &state, file, |bytes| tracing::debug!(%bundle, bytes, "segment sent")).await
 }
 
 /// Asks the partner for the receipt of every attempt whose outcome is not known.

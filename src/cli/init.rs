@@ -11,6 +11,7 @@ use crate::config;
 use crate::gateway::{self, GatewayError, InitOptions};
 use crate::id::{Country, InstitutionId};
 use crate::reason::Reason;
+use crate::store::StoreError;
 
 /// Makes a home: configuration, keys, policies, and a store whose log has its first entry.
 #[derive(Args, Debug)]
@@ -67,7 +68,7 @@ pub(super) fn failed(error: GatewayError) -> Failure {
         GatewayError::Exists(_) => Some("name a folder that does not exist; a home is never made anew over an old one"),
         GatewayError::NoHome(_) => Some("make it with `medseal init`, or name another with --home"),
         GatewayError::Config(_) => Some("correct what the message names"),
-        GatewayError::Log(_) => Some(Reason::StoreRolledBack.remedy()),
+        GatewayError::Log(_) | GatewayError::Store(StoreError::Absent { .. }) => Some(Reason::StoreRolledBack.remedy()),
         _ => None,
     };
     let exists = matches!(error, GatewayError::Exists(_));

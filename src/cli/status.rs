@@ -82,6 +82,7 @@ fn show(context: &Context, bundle: &Value) -> Outcome {
         ("bytes", text(bundle, "sealed_bytes")),
         ("made", moment(bundle, "created")),
         ("attempts", attempts.join("\n")),
+        ("receipt", if bundle["receipt"].is_object() { "held; --json shows it".to_owned() } else { String::new() }),
     ])?;
     Ok(End::Done)
 }

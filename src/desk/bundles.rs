@@ -23,7 +23,7 @@ use crate::queue;
 use crate::reason::Reason;
 use crate::records::{Attempt, BundleRecord, NewBundle, Side, State};
 use crate::release;
-use crate::statement::Kind;
+use crate::statement::{Kind, Signed};
 use crate::store::{Expect, Put, Space};
 
 /// What `send` is given before the documents come.
@@ -100,6 +100,7 @@ pub async fn announce_draft(gateway: &Gateway, staff: Staff, draft: Draft) -> Re
     let documents = sealing::claimed_documents(gateway, &draft)?;
     ask_early(gateway, staff, &draft, &documents).await?;
     let announced = Announced { bundle: draft.bundle.clone(), state: "draft" };
+    tracing::debug!(bundle = %draft.bundle, "announced");
     gateway.drafts.keep(draft);
     Ok(announced)
 }
@@ -146,7 +147,9 @@ pub async fn fill(
         done.discard(gateway);
         return Err(problem);
     }
+    tracing::debug!(%bundle, "sealed");
     done.publish(gateway)?;
+    tracing::debug!(%bundle, "published");
     let record = BundleRecord::sealed(new_bundle(&draft, done.documents.len()), done.sealed.clone(), gateway.now());
     let paths: Vec<String> = done.documents.iter().map(|document| document.path.to_string()).collect();
     let event =
@@ -167,6 +170,7 @@ pub async fn fill(
         gateway.enter(given.by(staff.uid), Change::default()).await?;
     }
     gateway.enter(event.by(staff.uid), change).await?;
+    tracing::debug!(%bundle, "queued");
     let not_checked = done
         .documents
         .iter()
@@ -207,6 +211,9 @@ pub struct BundleView {
     pub sealed_sha256: Option<crate::id::Digest>,
     /// Every try.
     pub attempts: Vec<Attempt>,
+    /// The partner's signed receipt, once the bundle is delivered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Signed>,
 }
 
 impl BundleView {
@@ -226,13 +233,15 @@ impl BundleView {
             sealed_bytes: record.sealed.as_ref().map(|sealed| sealed.sealed_bytes),
             sealed_sha256: record.sealed.as_ref().map(|sealed| sealed.sealed_sha256),
             attempts: record.attempts,
+            receipt: None,
         }
     }
 }
 
 /// One bundle.
 pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<BundleView, Problem> {
-    found(gateway, bundle).map(|row| BundleView::of(row.value))
+    let view = BundleView::of(found(gateway, bundle)?.value);
+    Ok(BundleView { receipt: release::receipt_of(gateway, bundle)?, ..view })
 }
 
 /// Every bundle, newest first.
