@@ -88,15 +88,33 @@ impl Site {
     pub(crate) fn start_with(&mut self, env: &[(&str, &str)]) {
         let log =
             std::fs::File::options().create(true).append(true).open(self.home.join("daemon.log")).expect("a log file");
+        self.start_to(log.into(), env);
+    }
+
+    /// Starts the daemon with these events told to a pipe.
+    pub(crate) fn start_telling(&mut self, events: &str, pipe: std::io::PipeWriter) {
+        self.start_to(pipe.into(), &[("MEDSEAL_LOG", events)]);
+    }
+
+    fn start_to(&mut self, stderr: Stdio, env: &[(&str, &str)]) {
         let mut command = medseal();
-        command.args(["serve", "--home"]).arg(&self.home).stdin(Stdio::null());
-        command.stdout(log.try_clone().expect("a handle")).stderr(log);
+        command.args(["serve", "--home"]).arg(&self.home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         for (name, value) in env {
             command.env(name, value);
         }
         self.daemon = Some(command.spawn().expect("the daemon starts"));
+        self.wait_until(|queue| queue.status == 0);
+    }
+
+    /// Starts the daemon of a home that it will not trust, and waits until it says so.
+    pub(crate) fn start_read_only(&mut self) {
+        self.daemon = Some(medseal().args(["serve", "--home"]).arg(&self.home).spawn().expect("the daemon starts"));
+        self.wait_until(|queue| format!("{}{}", queue.stdout, queue.stderr).contains("STORE_ROLLED_BACK"));
+    }
+
+    fn wait_until(&mut self, ready: impl Fn(&Ran) -> bool) {
         let deadline = Instant::now() + Duration::from_mins(1);
-        while self.run(&["queue"]).status != 0 {
+        while !ready(&self.run(&["queue"])) {
             let ended = self.daemon.as_mut().and_then(|daemon| daemon.try_wait().ok().flatten());
             assert!(ended.is_none() && Instant::now() < deadline, "the daemon does not answer: {}", self.log());
             std::thread::sleep(Duration::from_millis(20));
