@@ -27,7 +27,7 @@ use crate::reason::Reason;
 use crate::records::{BundleRecord, State};
 use crate::statement::Signed;
 use crate::statement::dispatch::{Dispatch, InOurLog, Release, SealedBundle, Why};
-use crate::statement::receipt::Receipt;
+use crate::statement::receipt::{About, Receipt};
 use crate::store::{LeaseToken, Settle, Space};
 use crate::vault::BlobName;
 use crate::wire::ReceiptAnswer;
@@ -68,7 +68,7 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
         // Whoever made it final settled its job with it; should one be left, it goes with an entry of its own.
         let reason = row.value.reason.unwrap_or(Reason::Conflict);
         let change = Change { settle: vec![Settle::Done(job)], ..Change::default() };
-        gateway.enter(Happened::cancelled(bundle, &row.value.subject, reason), change).await?;
+        gateway.enter(Happened::cancelled(&row.value, reason), change).await?;
         return Ok(Ended::Stopped(reason));
     }
     let Ok(partner) = gateway.partner(&row.value.partner) else {
@@ -137,7 +137,7 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
         }
     };
     let keys = partner.signing_keys_at(gateway.now());
-    match Receipt::verify(receipt, &digest, bundle, partner.id(), gateway.id(), &keys) {
+    match Receipt::verify(receipt, &digest, bundle, partner.id(), gateway.id(), &keys, about(&row.value)) {
         Ok(receipt) => {
             tracing::debug!(%bundle, %digest, "receipt verified");
             settle(gateway, row, receipt, number, job).await
@@ -245,7 +245,7 @@ async fn deny(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, denied
 async fn stop(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, reason: Reason) -> Result<Ended, Problem> {
     let record = row.value.clone().failed(reason);
     let attempts = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
-    let event = Happened::attempt_failed(&record.bundle, attempts, &record.partner, reason, "not delivered", true);
+    let event = Happened::attempt_failed(&record, attempts, reason, "not delivered", true);
     let change = Change {
         puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged())],
         settle: vec![Settle::Done(job)],
@@ -282,7 +282,7 @@ async fn wait_for(
     }
     let due = queue::next_try(gateway, attempts, now);
     let record = row.value.clone().waits(reason, outcome, due);
-    let event = Happened::attempt_failed(&record.bundle, attempts, &record.partner, reason, outcome, false);
+    let event = Happened::attempt_failed(&record, attempts, reason, outcome, false);
     let change = Change {
         puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged())],
         settle: vec![Settle::Again { token: job, due }],
@@ -323,7 +323,15 @@ async fn ask_what_became_of_it(
         let digest = dispatch_of(gateway, record, number, &stamp.value).sign(gateway.keys.signer()).digest();
         let Some(signed) = open_line(gateway, partner, line).await?.ask_receipt(&digest).await? else { continue };
         let keys = partner.signing_keys_at(gateway.now());
-        match Receipt::verify(signed_receipt(signed), &digest, &record.bundle, partner.id(), gateway.id(), &keys) {
+        match Receipt::verify(
+            signed_receipt(signed),
+            &digest,
+            &record.bundle,
+            partner.id(),
+            gateway.id(),
+            &keys,
+            about(record),
+        ) {
             Ok(receipt) => return Ok(Some((receipt, number))),
             Err(error) => tracing::warn!(bundle = %record.bundle, %error, "the partner's receipt was not accepted"),
         }
@@ -360,6 +368,11 @@ fn sealed_for(gateway: &Gateway, record: &BundleRecord, partner: &Partner) -> Re
     } else {
         Err(Reason::RecipientKey)
     }
+}
+
+/// What a receipt is about in our own log.
+fn about(record: &BundleRecord) -> About {
+    About { case: record.case.clone(), subject: record.subject.clone() }
 }
 
 /// A receipt as it came, not verified.

@@ -11,7 +11,7 @@ use crate::decision::Denied;
 use crate::id::{BundleId, CaseId, ConsentId, Digest, InstitutionId, SubjectId};
 use crate::json::Object;
 use crate::reason::Reason;
-use crate::records::{Outcome, Side};
+use crate::records::{BundleRecord, Outcome, Side};
 use crate::statement::dispatch::{Dispatch, Release, SealedBundle};
 use crate::statement::receipt::Receipt;
 
@@ -170,23 +170,21 @@ impl Happened {
     }
 
     /// An attempt did not deliver.
-    pub fn attempt_failed(
-        bundle: &BundleId,
-        attempt: u32,
-        to: &InstitutionId,
-        reason: Reason,
-        outcome: &str,
-        gave_up: bool,
-    ) -> Self {
+    pub fn attempt_failed(record: &BundleRecord, attempt: u32, reason: Reason, outcome: &str, gave_up: bool) -> Self {
         Self::new(
             "attempt",
-            json!({ "bundle": bundle, "attempt": attempt, "to": to, "reason": reason.code(), "outcome": outcome, "gave_up": gave_up }),
+            json!({
+                "bundle": record.bundle, "case": record.case, "attempt": attempt, "to": record.partner,
+                "reason": reason.code(), "outcome": outcome, "gave_up": gave_up,
+            }),
         )
+        .on(&record.subject)
     }
 
-    /// A waiting bundle was cancelled because its consent was withdrawn or its case closed.
-    pub fn cancelled(bundle: &BundleId, subject: &SubjectId, reason: Reason) -> Self {
-        Self::new("cancel", json!({ "bundle": bundle, "reason": reason.code() })).on(subject)
+    /// The job of a bundle that needs no attempt any more was dropped.
+    pub fn cancelled(record: &BundleRecord, reason: Reason) -> Self {
+        Self::new("cancel", json!({ "bundle": record.bundle, "case": record.case, "reason": reason.code() }))
+            .on(&record.subject)
     }
 
     /// A bundle came in, is stored and verified.
@@ -262,10 +260,10 @@ impl Event for Receipt {
     fn entry(&self) -> Entry {
         let text = self.text();
         let facts = object(json!({
-            "bundle": text.bundle, "partner": text.from, "dispatch": text.dispatch, "receipt": self.signed().digest(),
+            "bundle": text.bundle, "case": self.about().case, "partner": text.from, "dispatch": text.dispatch, "receipt": self.signed().digest(),
             "received": text.received, "first_received": text.first_received, "their_log": text.head,
         }));
-        Entry { kind: "receipt", facts, subject: None, detail: None }
+        Entry { kind: "receipt", facts, subject: Some(self.about().subject.clone()), detail: None }
     }
 }
 

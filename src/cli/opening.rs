@@ -62,7 +62,8 @@ pub(super) fn open(
     let mut cover_written = false;
     let opened = open_bag(plaintext, out, extent, limits, |bag| {
         let agreed = compare(bag, dispatch, &measured).and_then(|()| {
-            durable::write_new(&cover, bag.cover.as_bytes(), 0o600).map_err(|error| unwritable(&cover, &error))
+            durable::write_new(&cover, cover_text(&bag.cover, out, extent).as_bytes(), 0o600)
+                .map_err(|error| unwritable(&cover, &error))
         });
         cover_written = agreed.is_ok();
         agreed.map_err(|failure| {
@@ -81,6 +82,17 @@ pub(super) fn open(
             Err(refusal.into_inner().unwrap_or_else(|| failed(error, measured.broken().as_deref())))
         }
     }
+}
+
+/// The cover sheet with its links leading to where the documents are: beside it in OUT, not in the bag's `data/`.
+fn cover_text(cover: &str, out: &Path, extent: Extent) -> String {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let folder: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let documents = match extent {
+        Extent::Documents => format!("href=\"{folder}/"),
+        Extent::WholeBag => format!("href=\"{folder}/data/"),
+    };
+    cover.replace("href=\"data/", &documents)
 }
 
 /// `OUT.cover.html`, beside OUT.

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LogHead, Signed, StatementError};
-use crate::id::{BundleId, Digest, InstitutionId};
+use crate::id::{BundleId, CaseId, Digest, InstitutionId, SubjectId};
 use crate::signature::{Namespace, Signer, VerifyingKey};
 
 /// What a receipt says.
@@ -62,12 +62,22 @@ impl ReceiptText {
     }
 }
 
+/// What a receipt is about in our own log; it does not travel.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// The case.
+    pub case: CaseId,
+    /// The patient's pseudonym.
+    pub subject: SubjectId,
+}
+
 /// A receipt that verified.
 #[derive(Debug)]
 #[must_use = "a receipt that is not recorded delivers nothing"]
 pub struct Receipt {
     text: ReceiptText,
     signed: Signed,
+    about: About,
 }
 
 impl Receipt {
@@ -79,6 +89,7 @@ impl Receipt {
         partner: &InstitutionId,
         us: &InstitutionId,
         keys: &[VerifyingKey],
+        about: About,
     ) -> Result<Self, StatementError> {
         let text: ReceiptText = signed.read(KIND, Namespace::Receipt, keys)?;
         if text.format != FORMAT || text.state != "stored" {
@@ -97,12 +108,17 @@ impl Receipt {
         if text.to != *us {
             return wrong("sender");
         }
-        Ok(Self { text, signed })
+        Ok(Self { text, signed, about })
     }
 
     /// What it says.
     pub const fn text(&self) -> &ReceiptText {
         &self.text
+    }
+
+    /// What it is about in our own log.
+    pub const fn about(&self) -> &About {
+        &self.about
     }
 
     /// The statement as it came, to be kept.

@@ -42,6 +42,9 @@ impl NewFolder {
     pub(super) fn publish(mut self, out: &Path) -> Result<(), ExtractError> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         let failed = |source| ExtractError::Write { path: out.to_owned(), source };
+        // The name must not outlive the content in a power cut: one sync of the file system, not one for each file.
+        let dir = self.dir.as_ref().expect("the folder is open until it is published");
+        rustix::fs::syncfs(dir).map_err(|error| failed(error.into()))?;
         renameat_with(CWD, &self.path, CWD, out, RenameFlags::NOREPLACE).map_err(|error| match error {
             rustix::io::Errno::EXIST => ExtractError::Exists(out.to_owned()),
             other => failed(other.into()),
