@@ -138,6 +138,11 @@ impl Site {
         }
     }
 
+    /// The process id of the daemon, which runs.
+    pub(crate) fn daemon_id(&self) -> u32 {
+        self.daemon.as_ref().expect("the daemon runs").id()
+    }
+
     /// Whether the daemon ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.daemon.as_mut().is_none_or(|daemon| daemon.try_wait().expect("our child").is_some())
