@@ -4,6 +4,7 @@
 //! without them.
 
 use std::cell::RefCell;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -87,7 +88,10 @@ pub(super) fn open(
 /// The cover sheet with its links leading to where the documents are: beside it in OUT, not in the bag's `data/`.
 fn cover_text(cover: &str, out: &Path, extent: Extent) -> String {
     let name = out.file_name().unwrap_or_default().to_string_lossy();
-    let folder: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let mut folder = String::new();
+    for byte in name.bytes() {
+        write!(folder, "%{byte:02X}").expect("a string takes everything");
+    }
     let documents = match extent {
         Extent::Documents => format!("href=\"{folder}/"),
         Extent::WholeBag => format!("href=\"{folder}/data/"),

@@ -71,7 +71,7 @@ fn a_store_put_back_to_an_older_copy_makes_the_gateway_read_only() {
     pair.hospital.start();
     add_consent(&pair.hospital, pair.folder.path(), &pair.institute, "DE");
     pair.hospital.stop();
-    fs::rename(&store, &newer).expect("moved");
+    medseal::durable::move_new(&store, &newer).expect("moved");
     copy(&older, &store);
     changes_nothing(&mut pair);
     // The way out: the newest copy of the store, put back, serves again.
