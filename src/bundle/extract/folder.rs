@@ -40,11 +40,14 @@ impl NewFolder {
 
     /// Gives the folder its name, unless something took that name meanwhile.
     pub(super) fn publish(mut self, out: &Path) -> Result<(), ExtractError> {
-        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with, syncfs};
         let failed = |source| ExtractError::Write { path: out.to_owned(), source };
         // The name must not outlive the content in a power cut: one sync of the file system, not one for each file.
         let dir = self.dir.as_ref().expect("the folder is open until it is published");
-        rustix::fs::syncfs(dir).map_err(|error| failed(error.into()))?;
+        // The handle that we hold is a path only (O_PATH), and such a one cannot be synced.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let readable = openat(dir, ".", flags, Mode::empty()).map_err(|error| failed(error.into()))?;
+        syncfs(readable).map_err(|error| failed(error.into()))?;
         renameat_with(CWD, &self.path, CWD, out, RenameFlags::NOREPLACE).map_err(|error| match error {
             rustix::io::Errno::EXIST => ExtractError::Exists(out.to_owned()),
             other => failed(other.into()),
