@@ -250,10 +250,12 @@ impl Bag {
         if descriptor.documents.len() != self.found.len() {
             return differs("it names more or fewer documents");
         }
-        for document in &descriptor.documents {
-            let path = document.path.as_str();
-            let same = self.found.get(&format!("data/{path}")) == Some(&document.sha256)
-                && self.sizes.get(path) == Some(&document.bytes);
+        // Both are in the order of their paths, so that a document described twice cannot stand in for another.
+        for (document, (path, digest)) in descriptor.documents.iter().zip(&self.found) {
+            let described = document.path.as_str();
+            let same = path.strip_prefix(DATA) == Some(described)
+                && document.sha256 == *digest
+                && self.sizes.get(described) == Some(&document.bytes);
             if !same {
                 return differs("it describes a document otherwise");
             }

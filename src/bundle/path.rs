@@ -220,10 +220,9 @@ mod tests {
         let deep = "d/".repeat(33) + "f";
         let bad = [
             "", "/a", "a/", "a//b", "../a", "a/../b", "./a", "a\\b", "C:a", "a%b", "a\nb", "a\u{7f}", "nul", "NUL.txt",
-            "com1", "LPT9.log", "a.", "a ", "a\u{a0}", "a/b./c", "e\u{301}", "a*", "a?", "a|b", "a\"", "\u{2028}",
-            "\u{2029}", &long, &deep,
+            "com1", "LPT9.log", "a.", "a ", "a\u{a0}", "a/b./c", "e\u{301}", "a*", "a?", "a|b", "a\"", &long, &deep,
         ];
-        for bad in bad {
+        for bad in bad.into_iter().chain(["a\u{2028}b", "a\u{2029}b"]) {
             assert!(bad.parse::<BundlePath>().is_err(), "{bad:?} was accepted");
         }
     }

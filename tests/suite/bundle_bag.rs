@@ -30,6 +30,11 @@ fn document(path: &str, content: &[u8]) -> Document {
 
 /// A whole bag of these files, in the order of their paths.
 pub(crate) fn bag(bundle: &BundleId, files: &[(&str, &[u8])]) -> Vec<u8> {
+    bag_saying(bundle, files, |_| ())
+}
+
+/// A bag whose descriptor says something else than it should.
+pub(crate) fn bag_saying(bundle: &BundleId, files: &[(&str, &[u8])], lie: impl FnOnce(&mut Descriptor)) -> Vec<u8> {
     let mut writer = BagWriter::new(Vec::new(), bundle).expect("a bag");
     let mut documents = Vec::new();
     for (path, content) in files {
@@ -37,7 +42,7 @@ pub(crate) fn bag(bundle: &BundleId, files: &[(&str, &[u8])]) -> Vec<u8> {
         writer.document(&path, content.len() as u64, *content, |_| ()).expect("a document");
         documents.push(document(path.as_str(), content));
     }
-    let descriptor = Descriptor {
+    let mut descriptor = Descriptor {
         format: Descriptor::FORMAT.to_owned(),
         kind: "records".to_owned(),
         bundle: bundle.clone(),
@@ -53,6 +58,7 @@ pub(crate) fn bag(bundle: &BundleId, files: &[(&str, &[u8])]) -> Vec<u8> {
         answers: None,
         opinion: None,
     };
+    lie(&mut descriptor);
     writer.finish(&descriptor, &cover::page(&descriptor)).expect("a whole bag").0
 }
 

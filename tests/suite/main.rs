@@ -6,6 +6,7 @@ mod age_testkit;
 mod asking;
 mod bag_properties;
 mod bundle_bag;
+mod bundle_form;
 mod bundle_readers;
 mod cli_contract;
 mod cli_open;
