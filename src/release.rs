@@ -88,13 +88,15 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
         Err(reason) => return stop(gateway, row, job, reason).await,
     };
 
-    // Decide, and record the decision: only then may a byte leave.
+    // Decide, and record the decision: only then may a byte leave. The epoch is read first: what changes while it is
+    // being decided makes the permit stale.
+    let mut decided_at = gateway.epoch();
     let permit = match decide(gateway, &row.value)? {
         Ok(permit) => permit,
         Err(denied) => return deny(gateway, row, job, &denied).await,
     };
     tracing::debug!(%bundle, "permitted");
-    let (release, mut row, mut decided_at) = let_go(gateway, row, sealed.clone(), permit).await?;
+    let (release, mut row) = let_go(gateway, row, sealed.clone(), permit).await?;
     tracing::debug!(%bundle, "release recorded");
 
     // Everything but the age header: noise to whoever holds it.
@@ -110,11 +112,12 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     // The header, under a permit that is fresh now: whatever was withdrawn meanwhile stops it here.
     let mut release = release;
     if gateway.epoch() != decided_at || !release.event().permit().is_fresh(gateway.now()) {
+        decided_at = gateway.epoch();
         let permit = match decide(gateway, &row.value)? {
             Ok(permit) => permit,
             Err(denied) => return deny(gateway, row, job, &denied).await,
         };
-        (release, row, decided_at) = let_go(gateway, row, sealed, permit).await?;
+        (release, row) = let_go(gateway, row, sealed, permit).await?;
         if gateway.epoch() != decided_at {
             return wait_for(gateway, row, job, Reason::PermitStale, "not delivered").await;
         }
@@ -182,8 +185,7 @@ async fn let_go(
     row: Row<BundleRecord>,
     sealed: SealedBundle,
     permit: Permit,
-) -> Result<(Recorded<Release>, Row<BundleRecord>, u64), Problem> {
-    let epoch = gateway.epoch();
+) -> Result<(Recorded<Release>, Row<BundleRecord>), Problem> {
     let obligations = permit.obligations().iter().cloned().collect::<Vec<String>>();
     let record = row.value.clone().sending(gateway.now(), obligations);
     let number = record.attempts.len();
@@ -196,7 +198,7 @@ async fn let_go(
     };
     let release = gateway.record(release, change).await?;
     let row = bundle_row(gateway, &record.bundle)?;
-    Ok((release, row, epoch))
+    Ok((release, row))
 }
 
 /// Records the verified receipt: the only way to delivered.
