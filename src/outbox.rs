@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::gateway::Gateway;
 use crate::id::{BundleId, InstitutionId};
+use crate::partner::Standing;
 use crate::queue::kind_of;
 use crate::release;
 use crate::store::{Job, LeaseToken};
@@ -46,6 +47,15 @@ async fn serve_partner(gateway: Arc<Gateway>, partner: InstitutionId, mut stop: 
     while !*stop.borrow() {
         let Ok(line) = Arc::clone(&lines).acquire_owned().await else { return };
         changes.mark_unchanged();
+        if is_suspended(&gateway, &partner) {
+            // Nothing is decided over and over: what waits is due the moment that the partner is resumed.
+            drop(line);
+            tokio::select! {
+                _ = stop.changed() => {}
+                _ = changes.changed() => {}
+            }
+            continue;
+        }
         match gateway.store().claim(&kind, OWNER, LEASE_S, gateway.now()) {
             Ok(Some(lease)) => {
                 let gateway = Arc::clone(&gateway);
@@ -71,6 +81,10 @@ async fn serve_partner(gateway: Arc<Gateway>, partner: InstitutionId, mut stop: 
     }
     // Attempts under way keep their line; having all of them back means that none is left.
     drop(lines.acquire_many(gateway.config.exchange.concurrent_per_partner).await);
+}
+
+fn is_suspended(gateway: &Gateway, partner: &InstitutionId) -> bool {
+    gateway.partner(partner).is_ok_and(|partner| partner.standing == Standing::Suspended)
 }
 
 async fn attempt(gateway: &Arc<Gateway>, job: Job, token: LeaseToken) {

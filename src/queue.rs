@@ -23,9 +23,13 @@ pub const fn passes_by_itself(reason: Reason) -> bool {
     matches!(reason, Reason::PartnerSuspended | Reason::ConsentNotYet)
 }
 
-/// When a bundle that was denied for now is decided again.
-pub fn later(gateway: &Gateway, now: Timestamp) -> Timestamp {
-    now + jiff::SignedDuration::from_secs(i64::from(gateway.config.retry.delay_s_max))
+/// When a bundle that was denied for now is decided again. While a partner is suspended its worker rests, so that the
+/// bundle is due at once when it is resumed.
+pub fn later(gateway: &Gateway, reason: Reason, now: Timestamp) -> Timestamp {
+    match reason {
+        Reason::PartnerSuspended => now,
+        _ => now + jiff::SignedDuration::from_secs(i64::from(gateway.config.retry.delay_s_max)),
+    }
 }
 
 /// When the next attempt is due after `attempts` of them.

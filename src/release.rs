@@ -228,7 +228,7 @@ async fn deny(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, denied
     let event =
         Happened::denied(&row.value.bundle, &row.value.case, &row.value.partner, &row.value.subject, denied, "release");
     let (record, settle) = if queue::passes_by_itself(reason) {
-        let due = queue::later(gateway, now);
+        let due = queue::later(gateway, reason, now);
         (row.value.clone().denied_for_now(reason, now, due), Settle::Again { token: job, due })
     } else {
         (row.value.clone().denied(reason, now), Settle::Done(job))

@@ -143,14 +143,18 @@ pub async fn fill(
         Err(sealing::SealingError::Problem(problem)) => return Err(problem.about(&draft.bundle)),
     };
     // What the documents turned out to be may differ from what was claimed.
-    if let Err(problem) = ask_early(gateway, staff, &draft, &done.documents).await {
-        done.discard(gateway);
-        return Err(problem);
-    }
+    let waits_for = match ask_early(gateway, staff, &draft, &done.documents).await {
+        Ok(waits_for) => waits_for,
+        Err(problem) => {
+            done.discard(gateway);
+            return Err(problem);
+        }
+    };
     tracing::debug!(%bundle, "sealed");
     done.publish(gateway)?;
     tracing::debug!(%bundle, "published");
-    let record = BundleRecord::sealed(new_bundle(&draft, done.documents.len()), done.sealed.clone(), gateway.now());
+    let mut record = BundleRecord::sealed(new_bundle(&draft, done.documents.len()), done.sealed.clone(), gateway.now());
+    record.reason = waits_for;
     let paths: Vec<String> = done.documents.iter().map(|document| document.path.to_string()).collect();
     let event =
         Happened::sealed(&done.sealed, &record.subject, record.documents, draft.confirm_patient.as_deref(), &paths);
@@ -315,13 +319,18 @@ pub fn explain(gateway: &Gateway, bundle: &BundleId) -> Result<Explained, Proble
 }
 
 /// Asks the decision early, to refuse early. A permit given here does not count: every attempt asks anew.
-async fn ask_early(gateway: &Gateway, staff: Staff, draft: &Draft, documents: &[Document]) -> Result<(), Problem> {
+async fn ask_early(
+    gateway: &Gateway,
+    staff: Staff,
+    draft: &Draft,
+    documents: &[Document],
+) -> Result<Option<Reason>, Problem> {
     let question = release::question_of_new(gateway, &new_bundle(draft, documents.len()), documents)?;
     let now = gateway.now();
-    let Err(denied) = crate::decision::decide(&gateway.gates(), &question, now) else { return Ok(()) };
+    let Err(denied) = crate::decision::decide(&gateway.gates(), &question, now) else { return Ok(None) };
     // What may pass by itself is sealed and waits; everything else is refused here and now.
     if queue::passes_by_itself(denied.reason) {
-        return Ok(());
+        return Ok(Some(denied.reason));
     }
     let record = BundleRecord::refused_early(new_bundle(draft, documents.len()), denied.reason, now);
     let case = &draft.case;

@@ -84,3 +84,15 @@ fn without_a_running_gateway_the_command_says_how_to_start_it() {
     again.args(["--endpoint", "https://localhost:1", "--listen", "127.0.0.1:1"]);
     assert_eq!(ran(&again.output().expect("runs")).status, 2, "a home that exists is refused");
 }
+
+#[test]
+fn a_suspended_partner_gets_nothing_and_everything_at_once_when_it_is_resumed() {
+    let pair = Pair::ready();
+    pair.hospital.run(&["partner", "suspend", "nordhafen"]).ok();
+    let bundle = pair.send(&[]).ok().text("bundle");
+    let waiting = pair.hospital.run(&["status", &bundle]).ok();
+    assert_eq!((waiting.text("state"), waiting.text("reason")), ("waiting".to_owned(), "PARTNER_SUSPENDED".to_owned()));
+    assert!(pair.institute.run(&["inbox"]).ok().json["items"].as_array().expect("a list").is_empty());
+    pair.hospital.run(&["partner", "resume", "nordhafen"]).ok();
+    pair.hospital.wait_for(&bundle, &["delivered"]);
+}
