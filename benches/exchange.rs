@@ -5,7 +5,6 @@
 
 #![allow(clippy::print_stdout, reason = "a measurement prints what it found")]
 
-#[allow(dead_code, reason = "the harness of the tests can do more than is measured")]
 #[path = "../tests/suite/site.rs"]
 mod site;
 
@@ -73,7 +72,7 @@ fn small_bundles(pair: &Pair, count: u64) {
         for lane in 0..LANES {
             scope.spawn(move || {
                 let file = pair.folder.path().join(format!("small-{lane}.bin"));
-                for number in (lane..count).step_by(LANES as usize) {
+                for number in (lane..count).step_by(usize::try_from(LANES).expect("a few lanes")) {
                     medseal::durable::replace(&file, &noise(100_000, number), 0o600).expect("written");
                     send(pair, &file, &[]).ok();
                 }
@@ -114,7 +113,7 @@ fn memory(pair: &Pair, mib: u64) {
         ("send, peak", sender),
         ("open, peak", opener),
     ] {
-        println!("{name:<44}{:>10} KiB", kib);
+        println!("{name:<44}{kib:>10} KiB");
         assert!(kib <= 64 << 10, "{name}: {kib} KiB");
     }
 }

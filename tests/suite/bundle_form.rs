@@ -2,6 +2,8 @@
 //!
 //! Every archive here is a good tar with right digests; only the bag is wrong.
 
+#![allow(clippy::needless_range_loop, clippy::type_complexity, reason = "a table of broken bags, edited by place")]
+
 use std::io::{Read as _, Write as _};
 
 use medseal::bundle::descriptor::Descriptor;
@@ -36,7 +38,7 @@ fn a_descriptor_that_lies_is_refused() {
     ];
     check_bag(&bag(&top(), &FILES)[..], LIMITS).expect("the truth is accepted");
     for (what, lie) in lies {
-        let error = check_bag(&bag_saying(&top(), &FILES, lie)[..], LIMITS).err().expect(what);
+        let error = check_bag(&bag_saying(&top(), &FILES, lie)[..], LIMITS).expect_err(what);
         assert!(matches!(error, ExtractError::Descriptor(_)), "{what}: {error}");
         assert_eq!(error.reason().code(), "NOT_NORMAL_FORM", "{what}");
     }
@@ -77,7 +79,7 @@ fn files_that_stand_elsewhere_than_they_should_are_refused() {
     let renamed = good.iter().map(|(path, content)| (path.replace(TOP, "records"), content.clone())).collect();
     wrong.push(("a top folder that is no bundle id".to_owned(), renamed));
     for (what, files) in wrong {
-        let error = check_bag(&packed(&files)[..], LIMITS).err().expect(&what);
+        let error = check_bag(&packed(&files)[..], LIMITS).expect_err(&what);
         assert!(matches!(error, ExtractError::Form(_) | ExtractError::Digest { .. }), "{what}: {error}");
     }
 }
@@ -86,7 +88,7 @@ fn files_that_stand_elsewhere_than_they_should_are_refused() {
 fn a_document_of_another_bag_is_no_document_of_this_one() {
     let mut files = unpacked(&bag(&top(), &FILES));
     files[1].1 = b"eno".to_vec();
-    let error = check_bag(&packed(&files)[..], LIMITS).err().expect("refused");
+    let error = check_bag(&packed(&files)[..], LIMITS).expect_err("refused");
     assert!(matches!(&error, ExtractError::Digest { path } if path == "data/a.txt"), "{error}");
     assert_eq!(error.reason().code(), "TAMPERED");
 }
