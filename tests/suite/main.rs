@@ -17,6 +17,7 @@ mod crash_release;
 mod decision_gates;
 mod decision_monotone;
 mod deploy_files;
+mod docs_names;
 mod docs_reasons;
 mod exchange_line;
 mod exchange_refusals;
