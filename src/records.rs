@@ -383,13 +383,6 @@ impl BundleRecord {
         record
     }
 
-    /// It is tried at `at` instead of later.
-    #[must_use]
-    pub fn due(mut self, at: Timestamp) -> Self {
-        self.next_attempt = Some(clock::stamp(at));
-        self
-    }
-
     /// The limits are reached, or it can never succeed.
     #[must_use]
     pub fn failed(mut self, reason: Reason) -> Self {

@@ -83,7 +83,7 @@ impl Test {
         let set = load(&self.dir)?;
         let outcomes = set.run_cases(&self.dir).map_err(|error| {
             Failure::bad_input(Reason::PolicyError, format!("{:#}", anyhow::Error::new(error)))
-                .hint("the cases stand in the folder `cases` of the set; docs/POLICY.md shows one")
+                .hint("the cases stand in the folder `cases` of the set; policies/README.md shows one")
         })?;
         let unmet: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_met()).collect();
         if context.out.is_json() {
@@ -139,7 +139,7 @@ fn load(dir: &std::path::Path) -> Result<policy::Policy, Failure> {
         // A set that is not valid was read and judged: the answer is no, not that it could not be read.
         let read = matches!(error, PolicyError::Read { .. });
         let text = format!("{:#}", anyhow::Error::new(error));
-        let hint = "docs/POLICY.md says what a rule may use";
+        let hint = "policies/README.md says what a rule may use";
         if read { Failure::bad_input(Reason::PolicyError, text) } else { Failure::refused(Reason::PolicyError, text) }
             .hint(hint)
     })

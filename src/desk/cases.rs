@@ -11,7 +11,7 @@ use crate::gateway::{Gateway, Row, put};
 use crate::id::{BundleId, CaseId, InstitutionId, PatientIdentifier, Purpose};
 use crate::problem::Problem;
 use crate::reason::Reason;
-use crate::records::{BundleRecord, CasePrivate, CaseRecord, InboxRecord, OpinionRead, Outcome, Side, State};
+use crate::records::{CasePrivate, CaseRecord, InboxRecord, OpinionRead, Outcome, Side, State};
 use crate::store::Space;
 
 /// What `case open` is given.
@@ -134,7 +134,7 @@ pub fn show(gateway: &Gateway, case: &CaseId) -> Result<CaseView, Problem> {
     shown.outcome = private.outcome;
     shown.opinions = private.opinions;
     shown.sent = gateway
-        .rows::<BundleRecord>(Space::Bundle, b"")?
+        .bundles_of(&record.subject)?
         .into_iter()
         .filter(|row| row.value.case == *case && row.value.side == record.side)
         .map(|row| SentBundle { bundle: row.value.bundle.clone(), state: row.value.state() })
