@@ -19,6 +19,7 @@ mod decision_monotone;
 mod deploy_files;
 mod docs_names;
 mod docs_reasons;
+mod duplicates;
 mod exchange_line;
 mod exchange_refusals;
 mod exchange_release;

@@ -1,0 +1,214 @@
+//! Is the same dispatch one delivery, and does nobody else's word count for a receipt? Two real gateways, and a line
+//! or a door on which the test says what a gateway never would.
+
+use std::sync::Arc;
+
+use medseal::clock::Clock;
+use medseal::config::PostQuantum;
+use medseal::id::{Digest, InstitutionId};
+use medseal::keys::Keys;
+use medseal::receive::{self, Answer, Body, Caller, Receiver, Reception};
+use medseal::tls::{PeerTrust, Tls};
+use medseal::vault::Vault;
+use medseal::wire::{
+    Code, Handover, Limits, Offer, Pong, Progress, ReceiptAnswer, SegmentHead, Target, TransferId, TransferState,
+};
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio_rustls::TlsConnector;
+
+use crate::exchange_rig::Raw;
+use crate::site::{Pair, Site};
+
+fn id(site: &Site) -> InstitutionId {
+    site.id.parse().expect("an id")
+}
+
+/// The TLS of a site, which trusts one other.
+fn tls(of: &Site, trusting: &Site) -> Tls {
+    let keys = |site: &Site| Keys::open(&site.home.join("keys")).expect("the keys of a home");
+    let tls = Tls::new(&keys(of), PostQuantum::Require).expect("a TLS");
+    tls.set_peers(vec![PeerTrust { id: id(trusting), certificates: vec![keys(trusting).ca_certificate().clone()] }]);
+    tls
+}
+
+/// A line to a running gateway, on which the test speaks as `from`.
+async fn dial(from: &Site, to: &Site) -> Raw {
+    let stream = TcpStream::connect(("127.0.0.1", to.port)).await.expect("the port is open");
+    let config = tls(from, to).client_config(&id(to)).expect("a partner");
+    let name = ServerName::try_from("localhost").expect("a name");
+    Raw(TlsConnector::from(config).connect(name, stream).await.expect("a handshake"))
+}
+
+/// A bundle that was delivered, and what its sender would hand over once more.
+struct Delivered {
+    offer: Offer,
+    handover: Handover,
+    receipt: ReceiptAnswer,
+}
+
+fn delivered(pair: &Pair) -> Delivered {
+    let sent = pair.send(&["--wait"]).ok();
+    let bundle = sent.text("bundle");
+    let folder = tempfile::tempdir().expect("a folder");
+    pair.institute.run(&["inbox", &bundle, "--save", folder.path().to_str().expect("a path")]).ok();
+    let sealed = std::fs::read(folder.path().join(format!("{bundle}.age"))).expect("the sealed file");
+    let mac = sealed.windows(5).position(|bytes| bytes == b"\n--- ").expect("an age header") + 1;
+    let header_bytes = mac + sealed[mac..].iter().position(|byte| *byte == b'\n').expect("its last line") + 1;
+    let item = pair.institute.run(&["inbox", &bundle]).ok();
+    let status = pair.hospital.run(&["status", &bundle]).ok();
+    let receipt = |field: &str| status.json["receipt"][field].as_str().expect("a receipt").to_owned();
+    Delivered {
+        offer: Offer {
+            bundle: bundle.parse().expect("a bundle"),
+            sealed_sha256: Digest::of(&sealed),
+            sealed_bytes: sealed.len() as u64,
+            header_bytes: header_bytes as u64,
+        },
+        handover: Handover {
+            dispatch: item.text("dispatch"),
+            signature: item.text("signature"),
+            header: sealed[..header_bytes].to_vec(),
+        },
+        receipt: ReceiptAnswer { receipt: receipt("text"), signature: receipt("signature") },
+    }
+}
+
+/// What the institute has: its inbox, and how many entries its log holds.
+fn holdings(site: &Site) -> (usize, u64) {
+    let inbox = site.run(&["inbox"]).ok().json["items"].as_array().expect("a list").len();
+    (inbox, site.run(&["audit", "verify"]).ok().json["entries"].as_u64().expect("a number"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_dispatch_again_and_on_two_lines_at_once_is_one_delivery_with_the_same_receipt() {
+    let pair = Pair::ready();
+    let sent = delivered(&pair);
+    let before = holdings(&pair.institute);
+    assert_eq!(before.0, 1);
+    let target = Target::Handover(sent.offer.id());
+    let again = async || {
+        let mut line = dial(&pair.hospital, &pair.institute).await;
+        assert_eq!(line.post(&Target::Transfers, &sent.offer).await.status, 200, "the transfer is whole already");
+        let answer = line.post(&target, &sent.handover).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json::<ReceiptAnswer>()
+    };
+    assert_eq!(again().await, sent.receipt);
+    let (one, other) = tokio::join!(again(), again());
+    assert_eq!((one, other), (sent.receipt.clone(), sent.receipt.clone()));
+    let mut line = dial(&pair.hospital, &pair.institute).await;
+    let asked = line.ask("GET", &Target::Receipt(Digest::of(sent.handover.dispatch.as_bytes()))).await;
+    assert_eq!(asked.json::<ReceiptAnswer>(), sent.receipt);
+    assert_eq!(holdings(&pair.institute), before, "nothing was stored or recorded a second time");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dispatch_on_the_line_of_another_partner_is_refused_and_tells_it_nothing() {
+    let pair = Pair::ready();
+    let sent = delivered(&pair);
+    let mut clinic = Site::init(pair.folder.path(), "clinic", "IN");
+    clinic.start();
+    pair.institute.befriend(&clinic);
+    let before = holdings(&pair.institute).0;
+    let mut line = dial(&clinic, &pair.institute).await;
+    let asked = line.ask("GET", &Target::Receipt(Digest::of(sent.handover.dispatch.as_bytes()))).await;
+    assert_eq!(asked.code(), Code::NotFound);
+    // The same answer whether it has a transfer of that name or not: nothing to learn from it.
+    assert_eq!(line.post(&Target::Handover(sent.offer.id()), &sent.handover).await.code(), Code::Signature);
+    assert_eq!(line.post(&Target::Transfers, &sent.offer).await.status, 201);
+    assert_eq!(line.post(&Target::Handover(sent.offer.id()), &sent.handover).await.code(), Code::Signature);
+    assert_eq!(holdings(&pair.institute).0, before);
+}
+
+/// A gateway with the institute's own certificate that takes every byte and answers with a receipt of its choice.
+struct Liar {
+    us: InstitutionId,
+    receiver: Arc<Receiver>,
+    receipt: ReceiptAnswer,
+}
+
+impl Reception for Liar {
+    fn knows(&self, _: &InstitutionId) -> bool {
+        true
+    }
+
+    fn ping(&self) -> Pong {
+        Pong { institution: self.us.clone(), time: "2026-11-22T12:00:00.000000Z".to_owned() }
+    }
+
+    fn offer<'a>(&'a self, caller: &'a Caller, offer: Offer) -> Answer<'a, TransferState> {
+        Box::pin(async move { self.receiver.offer(&caller.institution, &offer).await.map_err(|error| error.code()) })
+    }
+
+    fn segment<'a>(
+        &'a self,
+        caller: &'a Caller,
+        transfer: &'a TransferId,
+        head: SegmentHead,
+        body: &'a mut Body,
+    ) -> Answer<'a, Progress> {
+        Box::pin(async move {
+            let taken = self.receiver.segment(&caller.institution, transfer, &head, body).await;
+            taken.map_err(|error| error.code())
+        })
+    }
+
+    fn progress<'a>(&'a self, _: &'a Caller, _: &'a TransferId) -> Answer<'a, Progress> {
+        Box::pin(async { Err(Code::NotFound) })
+    }
+
+    fn hand_over<'a>(&'a self, _: &'a Caller, _: &'a TransferId, _: Handover) -> Answer<'a, ReceiptAnswer> {
+        Box::pin(async { Ok(self.receipt.clone()) })
+    }
+
+    fn receipt<'a>(&'a self, _: &'a Caller, _: &'a Digest) -> Answer<'a, Option<ReceiptAnswer>> {
+        Box::pin(async { Ok(Some(self.receipt.clone())) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_for_another_bundle_delivers_nothing_and_the_true_one_still_does() {
+    let mut pair = Pair::ready();
+    // Genuine, signed by the institute itself: only that it speaks of the bundle before.
+    let receipt = delivered(&pair).receipt;
+    pair.institute.stop();
+
+    let folder = tempfile::tempdir().expect("a folder");
+    Vault::create(&folder.path().join("vault"), 0).expect("a vault");
+    let vault = Arc::new(Vault::open(&folder.path().join("vault"), 0).expect("a vault"));
+    let receiver = Receiver::open(vault, &folder.path().join("transfers"), Limits::default(), Clock::system());
+    let liar = Liar { us: id(&pair.institute), receiver: Arc::new(receiver.expect("a receiver")), receipt };
+    let listener = TcpListener::bind(("127.0.0.1", pair.institute.port)).await.expect("the institute's port");
+    let (stop, stopped) = oneshot::channel::<()>();
+    let door = receive::serve(
+        listener,
+        tls(&pair.institute, &pair.hospital),
+        Arc::new(liar),
+        Limits::default(),
+        async move { drop(stopped.await) },
+    );
+    let door = tokio::spawn(door);
+
+    let bundle = pair.send(&[]).ok().text("bundle");
+    let refused = loop {
+        let shown = pair.hospital.run(&["status", &bundle]).ok();
+        assert_ne!(shown.text("state"), "delivered", "{}", shown.stdout);
+        if shown.json["reason"] == "BAD_RECEIPT" {
+            break shown;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert!(refused.json["receipt"].is_null(), "{}", refused.stdout);
+    stop.send(()).expect("the door is open");
+    door.await.expect("it ended well");
+
+    pair.institute.start();
+    let status = pair.hospital.wait_for(&bundle, &["delivered"]);
+    assert!(status.stdout.contains("BAD_RECEIPT"), "the attempt stays on record: {}", status.stdout);
+    assert_eq!(holdings(&pair.institute).0, 2, "both bundles, each once");
+    for site in [&pair.hospital, &pair.institute] {
+        site.run(&["audit", "verify"]).ok();
+    }
+}
