@@ -46,6 +46,64 @@ pub struct Consent {
     limits: Limits,
     /// Nested provisions: each denies a part of what the root permits.
     exceptions: Vec<Limits>,
+    source: Source,
+    terms: Terms,
+}
+
+/// What a consent asks for beside saying yes or no.
+#[derive(Debug, Default)]
+struct Terms {
+    /// Obligations and refrains that it names (v3-ActCode).
+    obligations: BTreeSet<String>,
+    /// Until when the recipient may keep what it gets.
+    erase_at: Option<moment::Moment>,
+    grantor: Grantor,
+    /// Which notice about a transfer without adequate protection the patient was given.
+    risk_notice: Option<String>,
+    /// The countries to which it is limited; none: it says nothing about countries.
+    countries: BTreeSet<Country>,
+}
+
+/// In which form the patient's will was written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Source {
+    /// A FHIR R4 or R4B Consent.
+    FhirR4,
+    /// A FHIR R5 Consent.
+    FhirR5,
+    /// A consent artefact of India's health network.
+    Abdm,
+}
+
+impl Source {
+    /// The word as it stands in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::FhirR4 => "fhir-r4",
+            Self::FhirR5 => "fhir-r5",
+            Self::Abdm => "abdm",
+        }
+    }
+}
+
+/// Who gave the consent, as far as it says so.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Grantor {
+    /// The patient.
+    SelfGiven,
+    /// A parent.
+    Parent {
+        /// Whether somebody at the hospital checked that it is the parent.
+        verified: bool,
+    },
+    /// A guardian, or another legal representative.
+    Guardian {
+        /// Whether somebody at the hospital checked the appointment.
+        verified: bool,
+    },
+    /// It does not say.
+    #[default]
+    NotStated,
 }
 
 /// FHIR R4 `Consent.status`.

@@ -255,7 +255,8 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
         Some(Answer::Permits(granted)) => Some(granted),
         _ => None,
     };
-    let obligations = obligations(&request.documents);
+    let mut obligations = obligations(&request.documents);
+    obligations.extend(granted.iter().flat_map(|granted| granted.obligations.iter().cloned()));
     let facts = facts(request, granted, &obligations, now);
     let verdict = gates.policy.evaluate(&facts);
     match (answer, verdict.allowed) {

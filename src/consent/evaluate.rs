@@ -3,6 +3,8 @@
 //! Rule: denials override, across every consent on file that is not withdrawn; a permission comes wholly from one.
 //! A denial outlives its own end date: only the patient's withdrawal of it, or a new status, lifts it.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 
@@ -11,7 +13,7 @@ use crate::id::{ConsentId, Country, InstitutionId, PatientIdentifier, Purpose};
 use crate::reason::Reason;
 
 use super::terminology::Fit;
-use super::{Consent, Effect, Limits, OPEN_ENDED_DAYS_MAX, OnFile, Status};
+use super::{Consent, Effect, Grantor, Limits, OPEN_ENDED_DAYS_MAX, OnFile, Source, Status};
 
 /// What is asked of the patient's consents.
 #[derive(Clone, Copy)]
@@ -53,6 +55,20 @@ pub struct Granted {
     pub until: Timestamp,
     /// Whether it names every sensitivity of the documents.
     pub sensitivities_named: bool,
+    /// What it asks for: obligations and refrains of v3-ActCode.
+    pub obligations: BTreeSet<String>,
+    /// When the recipient must have erased what it got; `None`: it does not say.
+    pub erase_at: Option<Timestamp>,
+    /// Who gave it.
+    pub grantor: Grantor,
+    /// Version or digest of the notice about a transfer without adequate protection that the patient was given.
+    pub risk_notice: Option<String>,
+    /// Whether it names the recipient's country itself, beyond naming the recipient.
+    pub cross_border: bool,
+    /// In which form it was written.
+    pub source: Source,
+    /// Which of its provisions permits, as a FHIR path.
+    pub path: String,
 }
 
 /// One cause of a refusal.
@@ -184,6 +200,13 @@ fn assess(kept: &OnFile, question: &Question<'_>) -> Assessed {
                 version: kept.version,
                 until,
                 sensitivities_named: question.documents.iter().all(|d| consent.limits.names_sensitivities_of(d)),
+                obligations: consent.terms.obligations.clone(),
+                erase_at: consent.terms.erase_at.map(|moment| moment.end(question.zone)),
+                grantor: consent.terms.grantor,
+                risk_notice: consent.terms.risk_notice.clone(),
+                cross_border: consent.terms.countries.contains(question.country),
+                source: consent.source,
+                path: "Consent.provision".to_owned(),
             }),
             None => refuse(CLOSED, vec![endless(kept)]),
         },
@@ -251,6 +274,10 @@ fn outside_request(kept: &OnFile, consent: &Consent, question: &Question<'_>) ->
             let text = format!("no card of {} was known when the consent was recorded ({id})", question.recipient);
             return finding(OTHER_COUNTRY, Reason::RecipientCountry, text);
         }
+    }
+    if !(consent.terms.countries.is_empty() || consent.terms.countries.contains(question.country)) {
+        let text = format!("the consent is limited to other countries than {} ({id})", question.country);
+        return finding(OTHER_COUNTRY, Reason::RecipientCountry, text);
     }
     if limits.fits_purpose(question.purpose) != Fit::Yes {
         let text = format!("the consent does not cover the purpose {} ({id})", question.purpose);

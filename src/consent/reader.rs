@@ -8,7 +8,10 @@ use crate::id::{InstitutionId, PatientIdentifier};
 use super::moment::{Moment, Period};
 use super::terminology::{Table, purposes, sensitivities};
 use super::tree::Tree;
-use super::{Class, Code, Consent, ConsentError, Effect, INSTITUTION_SYSTEM, Label, Limits, Recipient, Status, shape};
+use super::{
+    Class, Code, Consent, ConsentError, Effect, INSTITUTION_SYSTEM, Label, Limits, Recipient, Source, Status, Terms,
+    shape,
+};
 
 pub(super) fn read(resource: &Tree) -> Result<Consent, ConsentError> {
     shape::check(resource)?;
@@ -23,7 +26,18 @@ pub(super) fn read(resource: &Tree) -> Result<Consent, ConsentError> {
     agree_on_the_base(resource, effect)?;
     let exceptions = root.list("provision").iter().map(|nested| exception(nested, effect)).collect::<Result<_, _>>()?;
     let period = period(root, "period", "provision.period")?;
-    Ok(Consent { status, about_privacy, patient, given, effect, period, limits: limits(root)?, exceptions })
+    Ok(Consent {
+        status,
+        about_privacy,
+        patient,
+        given,
+        effect,
+        period,
+        limits: limits(root)?,
+        exceptions,
+        source: Source::FhirR4,
+        terms: Terms::default(),
+    })
 }
 
 fn status(resource: &Tree) -> Result<Status, ConsentError> {

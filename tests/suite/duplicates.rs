@@ -182,13 +182,10 @@ async fn a_receipt_for_another_bundle_delivers_nothing_and_the_true_one_still_do
     let liar = Liar { us: id(&pair.institute), receiver: Arc::new(receiver.expect("a receiver")), receipt };
     let listener = TcpListener::bind(("127.0.0.1", pair.institute.port)).await.expect("the institute's port");
     let (stop, stopped) = oneshot::channel::<()>();
-    let door = receive::serve(
-        listener,
-        tls(&pair.institute, &pair.hospital),
-        Arc::new(liar),
-        Limits::default(),
-        async move { drop(stopped.await) },
-    );
+    let door =
+        receive::serve(listener, tls(&pair.institute, &pair.hospital), Arc::new(liar), Limits::default(), async move {
+            drop(stopped.await)
+        });
     let door = tokio::spawn(door);
 
     let bundle = pair.send(&[]).ok().text("bundle");
