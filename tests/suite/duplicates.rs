@@ -2,6 +2,7 @@
 //! or a door on which the test says what a gateway never would.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use medseal::clock::Clock;
 use medseal::config::PostQuantum;
@@ -189,13 +190,15 @@ async fn a_receipt_for_another_bundle_delivers_nothing_and_the_true_one_still_do
     let door = tokio::spawn(door);
 
     let bundle = pair.send(&[]).ok().text("bundle");
+    let deadline = Instant::now() + Duration::from_mins(1);
     let refused = loop {
+        assert!(Instant::now() < deadline, "no attempt was refused: {}", pair.hospital.log());
         let shown = pair.hospital.run(&["status", &bundle]).ok();
         assert_ne!(shown.text("state"), "delivered", "{}", shown.stdout);
         if shown.json["reason"] == "BAD_RECEIPT" {
             break shown;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     };
     assert!(refused.json["receipt"].is_null(), "{}", refused.stdout);
     stop.send(()).expect("the door is open");
