@@ -247,24 +247,28 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
     if let Some(missing) = missing(request) {
         return Err(Denied::incomplete(digest, missing));
     }
-    let answer = match request.basis {
-        Basis::Consent => Some(ask_consents(request, now)),
-        Basis::Answers(_) => None,
+    let candidates = match request.basis {
+        Basis::Answers(_) => vec![None],
+        Basis::Consent => match ask_consents(request, now) {
+            Answer::Permits(granted) => granted.into_iter().map(Some).collect(),
+            Answer::Refuses(findings) => {
+                let verdict = gates.policy.evaluate(&facts(request, None, &obligations(&request.documents), now));
+                return Err(Denied::new(request, digest, findings, verdict));
+            }
+        },
     };
-    let granted = match &answer {
-        Some(Answer::Permits(granted)) => Some(granted),
-        _ => None,
-    };
-    let mut obligations = obligations(&request.documents);
-    obligations.extend(granted.iter().flat_map(|granted| granted.obligations.iter().cloned()));
-    let facts = facts(request, granted, &obligations, now);
-    let verdict = gates.policy.evaluate(&facts);
-    match (answer, verdict.allowed) {
-        (Some(Answer::Permits(granted)), true) => Ok(permit(gates, request, Some(granted), &verdict, obligations, now)),
-        (None, true) => Ok(permit(gates, request, None, &verdict, obligations, now)),
-        (Some(Answer::Refuses(findings)), _) => Err(Denied::new(request, digest, findings, verdict)),
-        (_, false) => Err(Denied::new(request, digest, Vec::new(), verdict)),
+    // The policy may ask more of a consent than that it permits. So each that permits is put before it, the one that
+    // ends first before the others: the decision claims no more than it needs, and none stands in another's way.
+    let mut refused = None;
+    for granted in candidates {
+        let obligations = obligations(&request.documents);
+        let verdict = gates.policy.evaluate(&facts(request, granted.as_ref(), &obligations, now));
+        if verdict.allowed {
+            return Ok(permit(gates, request, granted, &verdict, obligations, now));
+        }
+        refused.get_or_insert(verdict);
     }
+    Err(Denied::new(request, digest, Vec::new(), refused.unwrap_or_default()))
 }
 
 /// What the request lacks, as a sentence; a decision on half a request could only be wrong.

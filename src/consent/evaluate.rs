@@ -38,8 +38,8 @@ pub struct Question<'a> {
 /// What the consents answer.
 #[derive(Debug)]
 pub enum Answer {
-    /// One consent permits every document.
-    Permits(Granted),
+    /// Each of these permits every document by itself; the one that ends first comes first. Never empty.
+    Permits(Vec<Granted>),
     /// None does; at least one finding says why, the most helpful one first.
     Refuses(Vec<Finding>),
 }
@@ -99,9 +99,9 @@ pub fn evaluate(on_file: &[OnFile], question: &Question<'_>) -> Answer {
             Assessed::Aside => {}
         }
     }
-    // Of several that permit, the one that ends first: the decision claims no more than it needs.
-    if let Some(granted) = permits.into_iter().min_by(|a, b| (a.until, &a.consent).cmp(&(b.until, &b.consent))) {
-        return Answer::Permits(granted);
+    if !permits.is_empty() {
+        permits.sort_by(|a, b| (a.until, &a.consent).cmp(&(b.until, &b.consent)));
+        return Answer::Permits(permits);
     }
     let best = refusals.into_iter().min_by(Refusal::order);
     Answer::Refuses(best.map_or_else(|| vec![nothing_on_file()], |refusal| refusal.findings))

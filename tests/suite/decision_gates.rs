@@ -196,3 +196,23 @@ fn the_consent_of_the_sample_case_is_read_and_permits_its_release() {
     asked.patient = vec![sample_case::patient()];
     assert_eq!(code_at(&mut asked, NOW), "ALLOW");
 }
+
+/// Found by `the_clock_past_an_end_never_turns_no_into_yes`: the consent that ended first was the only one that the
+/// policy was shown, and when it had ended a no became a yes.
+#[test]
+fn a_consent_that_the_policy_does_not_take_stands_in_no_other_ones_way() {
+    let silent = consent();
+    let naming = with(consent(), |c| {
+        c["provision"]["securityLabel"] = json!([{"system": ACT_CODE, "code": "PSY"}]);
+        c["provision"]["period"]["end"] = json!("2027-06-30");
+    });
+    let asked = |consents: &[&serde_json::Value]| {
+        let mut asked = request(consents.iter().copied().map(on_file).collect());
+        asked.documents = vec![sensitive(document("report.pdf"), "PSY")];
+        asked
+    };
+    assert_eq!(code_at(&mut asked(&[&silent]), NOW), "SENSITIVITY");
+    let mut both = asked(&[&silent, &naming]);
+    let permit = ask_at(&mut both, NOW).expect("the one that names the sensitivity permits");
+    assert_eq!(permit.consent().map(|(id, _)| id), Some(&both.consents[1].id));
+}
