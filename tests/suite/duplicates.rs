@@ -185,7 +185,7 @@ async fn a_receipt_for_another_bundle_delivers_nothing_and_the_true_one_still_do
     let (stop, stopped) = oneshot::channel::<()>();
     let door =
         receive::serve(listener, tls(&pair.institute, &pair.hospital), Arc::new(liar), Limits::default(), async move {
-            drop(stopped.await)
+            drop(stopped.await);
         });
     let door = tokio::spawn(door);
 
