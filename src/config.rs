@@ -3,11 +3,15 @@
 //! Rule: an unknown key, a missing one or a value out of range stops the start, naming file, key and what is allowed.
 //! Secrets never stand here; the key folder beside it holds them.
 
+mod staff;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Country, IdError, InstitutionId};
+
+pub use staff::{People, Staff};
 
 /// One institution's gateway, as its home folder describes it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -34,6 +38,12 @@ pub struct Config {
     /// When a delivery that failed is tried again, and when it is given up.
     #[serde(default)]
     pub retry: Retry,
+    /// Who works with the gateway beside its owner.
+    #[serde(default)]
+    pub staff: Staff,
+    /// Emergencies in which no consent can be asked for.
+    #[serde(default)]
+    pub break_glass: BreakGlass,
     /// Upper limits; past them the answer is a clear refusal.
     #[serde(default)]
     pub limits: Limits,
@@ -102,6 +112,22 @@ impl Default for Retry {
     }
 }
 
+/// Emergencies in which no consent can be asked for: off unless the institution switches it on.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakGlass {
+    /// Whether records may leave without a consent, with two other people's approval.
+    pub enabled: bool,
+    /// How long after the request they may leave, in seconds.
+    pub box_s_max: u32,
+}
+
+impl Default for BreakGlass {
+    fn default() -> Self {
+        Self { enabled: false, box_s_max: 4 * 3600 }
+    }
+}
+
 /// Upper limits; past them the answer is a clear refusal.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -156,6 +182,9 @@ pub const STAFF_BODY_BYTES_MAX: usize = 64 << 20;
 
 /// The history of a bundle holds every attempt, and must fit into one record of the store.
 const ATTEMPTS_MAX: u32 = 150;
+
+/// An emergency is over after a day, or a consent can be asked for.
+const BREAK_GLASS_S_MAX: u32 = 24 * 3600;
 
 /// Why a configuration was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -212,6 +241,8 @@ impl Config {
             intake: Intake::default(),
             exchange: Exchange::default(),
             retry: Retry::default(),
+            staff: Staff::default(),
+            break_glass: BreakGlass::default(),
             limits: Limits::default(),
         };
         config.check()?;
@@ -270,6 +301,10 @@ impl Config {
         if self.retry.attempts_max == 0 || self.retry.attempts_max > ATTEMPTS_MAX {
             return range("retry.attempts_max", &self.retry.attempts_max, "1 to 150");
         }
+        if self.break_glass.box_s_max == 0 || self.break_glass.box_s_max > BREAK_GLASS_S_MAX {
+            return range("break_glass.box_s_max", &self.break_glass.box_s_max, "1 to 86400 seconds");
+        }
+        self.staff.check()?;
         if self.limits.documents_max == 0 || self.limits.bundle_bytes_max == 0 {
             return range("limits", &0, "documents_max and bundle_bytes_max of 1 or more");
         }

@@ -17,8 +17,10 @@ use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, Pat
 use crate::partner::{Standing, TransferBasis};
 use crate::policy::{self, BundleFacts, CaseFacts, ConsentFacts, Facts, Policy, Verdict, Way};
 
+pub use confirmation::{Approval, Confirmation, Confirmed};
 pub use denied::{CAUSES_MAX, Cause, Denied};
 
+mod confirmation;
 mod denied;
 
 /// The version of the rules by which a decision is taken; it stands in every permit and denial.
@@ -109,6 +111,8 @@ pub struct PartnerState {
     pub agreement_until: Option<Timestamp>,
     /// What makes a transfer abroad lawful.
     pub transfer_basis: TransferBasis,
+    /// The fingerprint of its card, as it stands now.
+    pub card: Digest,
     /// When its card ends.
     pub card_expires: Timestamp,
     /// Whether a key that the bundle is sealed to is valid on its card now.
@@ -132,6 +136,8 @@ pub struct Request {
     pub case: CaseState,
     /// The receiver.
     pub partner: PartnerState,
+    /// Who sent it, and who else confirmed it.
+    pub confirmation: Confirmation,
     /// Every document of the bundle.
     pub documents: Vec<Document>,
     /// Every identifier under which the patient is known, aliases included.
@@ -252,21 +258,32 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
         Basis::Consent => match ask_consents(request, now) {
             Answer::Permits(granted) => granted.into_iter().map(Some).collect(),
             Answer::Refuses(findings) => {
-                let verdict = gates.policy.evaluate(&facts(request, None, &obligations(&request.documents), now));
+                let verdict = gates.policy.evaluate(&facts(
+                    request,
+                    None,
+                    &request.confirmed(now),
+                    &obligations(&request.documents),
+                    now,
+                ));
                 return Err(Denied::new(request, digest, findings, verdict));
             }
         },
     };
     // The policy may ask more of a consent than that it permits. So each that permits is put before it, the one that
     // ends first before the others: the decision claims no more than it needs, and none stands in another's way.
-    let mut refused = None;
+    let confirmed = request.confirmed(now);
+    let mut refused: Option<Verdict> = None;
     for granted in candidates {
-        let obligations = obligations(&request.documents);
-        let verdict = gates.policy.evaluate(&facts(request, granted.as_ref(), &obligations, now));
+        let mut obligations = obligations(&request.documents);
+        obligations.extend(granted.iter().flat_map(|granted| granted.obligations.iter().cloned()));
+        let verdict = gates.policy.evaluate(&facts(request, granted.as_ref(), &confirmed, &obligations, now));
         if verdict.allowed {
-            return Ok(permit(gates, request, granted, &verdict, obligations, now));
+            return Ok(permit(gates, request, granted, &confirmed, &verdict, obligations, now));
         }
-        refused.get_or_insert(verdict);
+        // What a second person's yes would let go is nearer to a yes than anything else.
+        if refused.is_none() || verdict.lacks_only_approval() {
+            refused = Some(verdict);
+        }
     }
     Err(Denied::new(request, digest, Vec::new(), refused.unwrap_or_default()))
 }
@@ -318,7 +335,13 @@ fn obligations(documents: &[Document]) -> BTreeSet<String> {
     always.chain(part2.then_some(PART2_NOTICE)).map(str::to_owned).collect()
 }
 
-fn facts(request: &Request, granted: Option<&Granted>, obligations: &BTreeSet<String>, now: Timestamp) -> Facts {
+fn facts(
+    request: &Request,
+    granted: Option<&Granted>,
+    confirmed: &Confirmed,
+    obligations: &BTreeSet<String>,
+    now: Timestamp,
+) -> Facts {
     let (partner, documents) = (&request.partner, &request.documents);
     let way = match &request.basis {
         Basis::Answers(dispatch) => Way::ReturnOpinion { answers: *dispatch },
@@ -359,6 +382,7 @@ fn facts(request: &Request, granted: Option<&Granted>, obligations: &BTreeSet<St
             media_types: documents.iter().map(|document| document.media_type.clone()).collect(),
             origin_country: request.origin_country.clone(),
         },
+        approvals: u32::try_from(confirmed.by.len()).unwrap_or(u32::MAX),
         obligations: obligations.clone(),
         obligations_met: request.obligations_met.clone(),
     }
@@ -368,13 +392,14 @@ fn permit(
     gates: &Gates,
     request: &Request,
     granted: Option<Granted>,
+    confirmed: &Confirmed,
     verdict: &Verdict,
     obligations: BTreeSet<String>,
     now: Timestamp,
 ) -> Permit {
     let lives = now.checked_add(i64::from(gates.permit_age_s_max.min(PERMIT_AGE_S_MAX)).seconds()).unwrap_or(now);
     // A permit never outlives what it rests on.
-    let ends = [Some(request.partner.card_expires), granted.as_ref().map(|granted| granted.until)];
+    let ends = [Some(request.partner.card_expires), granted.as_ref().map(|granted| granted.until), confirmed.until];
     let agreement = request.partner.agreement_until.filter(|_| request.kind == Kind::Records);
     let expires = ends.into_iter().chain([agreement]).flatten().fold(lives, Timestamp::min);
     let rule = verdict.rules.first().map(|rule| rule.says.as_str()).unwrap_or_default();

@@ -24,7 +24,7 @@ use crate::audit::event::Event;
 use crate::audit::happened::Happened;
 use crate::audit::log::{AppendError, Change, Log, LogParts, OnFailure, Recorded, SignsNotes};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, ConfigError, Home};
+use crate::config::{Config, ConfigError, Home, People};
 use crate::decision::Gates;
 use crate::id::{Country, Digest, InstitutionId};
 use crate::keys::Keys;
@@ -44,6 +44,8 @@ use crate::wire;
 pub struct Gateway {
     /// What the operator configured.
     pub config: Config,
+    /// The people of the staff.
+    pub people: People,
     /// Where it all lies.
     pub home: Home,
     /// The long-lived keys.
@@ -143,6 +145,7 @@ impl Gateway {
             return Err(GatewayError::NoHome(home.path().to_owned()));
         }
         let config = Config::read(&home.config())?;
+        let people = people_of(&config)?;
         let keys = Arc::new(Keys::open(&home.keys())?);
         let policy = Policy::load(&home.policies())?;
         let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
@@ -154,6 +157,7 @@ impl Gateway {
         let receiver = Receiver::open(Arc::clone(&vault), &home.transfers(), limits, clock.clone())?;
         let gateway = Arc::new(Self {
             config,
+            people,
             home: home.clone(),
             keys,
             clock,
@@ -312,6 +316,15 @@ pub fn init(path: &Path, options: &InitOptions, clock: &Clock) -> Result<SignedC
     Ok(card)
 }
 
+/// The people whom the configuration lists, as the operating system numbers them.
+fn people_of(config: &Config) -> Result<People, GatewayError> {
+    let io = |source| GatewayError::Io { what: "the accounts of the staff", source };
+    // Nobody is looked up where nobody is listed.
+    let passwd =
+        if config.staff.users.is_empty() { String::new() } else { std::fs::read_to_string(PASSWD).map_err(io)? };
+    Ok(config.staff.people(&passwd)?)
+}
+
 fn log_parts(
     home: &Home,
     id: &InstitutionId,
@@ -341,6 +354,9 @@ pub async fn record_start(gateway: &Gateway) -> Result<(), Problem> {
     let started = Happened::started(config_digest(&gateway.home), gateway.policy().digest(), env!("CARGO_PKG_VERSION"));
     gateway.enter(started, Change::default()).await
 }
+
+/// The accounts of this machine.
+const PASSWD: &str = "/etc/passwd";
 
 /// What a decision depends on: a change here makes every permit in hand worthless.
 const DECIDES: [Space; 4] = [Space::Partner, Space::Consent, Space::Case, Space::Policy];

@@ -22,7 +22,7 @@ use crate::desk::cases::OpenCase;
 use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
-use crate::desk::{Staff, audit, bundles, cases, consents, inbox, opinions, partners};
+use crate::desk::{Staff, approvals, audit, bundles, cases, consents, inbox, opinions, partners};
 use crate::gateway::Gateway;
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
 use crate::partner::Standing;
@@ -59,6 +59,8 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/bundles/{id}/content", put(bundle_fill).layer(DefaultBodyLimit::disable()))
         .route("/v1/bundles/{id}/wait", get(bundle_wait))
         .route("/v1/bundles/{id}/explain", get(bundle_explain))
+        .route("/v1/bundles/{id}/approve", post(bundle_approve))
+        .route("/v1/bundles/{id}/reject", post(bundle_reject))
         .route("/v1/queue", get(queue))
         .route("/v1/inbox", get(inbox_list))
         .route("/v1/inbox/{id}", get(inbox_show))
@@ -263,6 +265,29 @@ async fn bundle_wait(
 
 async fn bundle_explain(State(gateway): App, Path(id): Path<BundleId>) -> Answer<bundles::Explained> {
     bundles::explain(&gateway, &id).into()
+}
+
+async fn bundle_approve(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<BundleId>,
+) -> Answer<bundles::BundleView> {
+    approvals::approve(&gateway, staff, &id).await.into()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reject {
+    reason: String,
+}
+
+async fn bundle_reject(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<BundleId>,
+    body: Input<Reject>,
+) -> Answer<bundles::BundleView> {
+    approvals::reject(&gateway, staff, &id, &body.0.reason).await.into()
 }
 
 async fn queue(State(gateway): App) -> Answer<serde_json::Value> {

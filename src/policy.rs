@@ -52,6 +52,14 @@ pub struct Verdict {
     pub errors: Vec<String>,
 }
 
+impl Verdict {
+    /// Whether nothing but a second person's yes is missing.
+    pub fn lacks_only_approval(&self) -> bool {
+        let mut reasons = self.rules.iter().filter_map(|rule| rule.reason).peekable();
+        self.errors.is_empty() && reasons.peek().is_some() && reasons.all(|reason| reason == Reason::ApprovalNeeded)
+    }
+}
+
 /// Why a policy set is not used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -32,6 +32,12 @@ pub fn later(gateway: &Gateway, reason: Reason, now: Timestamp) -> Timestamp {
     }
 }
 
+/// When a bundle that waits for a second person is given up.
+pub fn given_up_at(gateway: &Gateway, record: &BundleRecord, now: Timestamp) -> Timestamp {
+    let created = clock::read_stamp(&record.created).unwrap_or(now);
+    created + jiff::SignedDuration::from_secs(i64::from(gateway.config.retry.age_s_max))
+}
+
 /// When the next attempt is due after `attempts` of them.
 pub fn next_try(gateway: &Gateway, attempts: u32, now: Timestamp) -> Timestamp {
     let retry = &gateway.config.retry;

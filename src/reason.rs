@@ -65,6 +65,10 @@ reasons! {
     PartnerExpired "PARTNER_EXPIRED" "the partner's card or agreement has ended" "ask the partner for a new card, then `medseal partner add`";
     PartnerNotInvited "PARTNER_NOT_INVITED" "the partner is not part of this case" "open the case with this partner, or choose the right one";
     RecipientKey "RECIPIENT_KEY" "the key that the bundle was sealed to is no longer valid on the partner's card" "send the records again";
+    ApprovalNeeded "APPROVAL_NEEDED" "the policy asks for a second person, who has not confirmed this release" "somebody other than the sender looks at it with `medseal status BUNDLE` and says `medseal approve BUNDLE`";
+    ApprovalRejected "APPROVAL_REJECTED" "a second person said no to this release" "ask that person; if it was a mistake, send the records again";
+    Approver "APPROVER" "this person's approval does not count for this release" "somebody else of the staff must approve it; medseal.toml lists them under [staff]";
+    NotStaff "NOT_STAFF" "this user is not among the staff of this gateway" "the operator lists staff under [staff] in medseal.toml";
     PermitStale "PERMIT_STALE" "the decision grew too old before the bundle left" "nothing: the next attempt decides anew";
 
     // The documents

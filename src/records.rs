@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::descriptor::DescribedPatient;
 use crate::bundle::identity::PatientOfCase;
 use crate::clock::{self, Timestamp};
+use crate::decision::Approval;
 use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, Purpose, SubjectId};
 use crate::reason::Reason;
 use crate::statement::Kind;
@@ -151,6 +152,8 @@ pub struct ConsentRecord {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
+    /// Waits for a second person.
+    Approval,
     /// Waits for its next attempt.
     Waiting,
     /// An attempt is under way.
@@ -174,6 +177,7 @@ impl State {
     /// The word as it stands in JSON.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Approval => "approval",
             Self::Waiting => "waiting",
             Self::Sending => "sending",
             Self::Delivered => "delivered",
@@ -221,6 +225,11 @@ pub struct BundleRecord {
     pub answers: Option<Answers>,
     /// Goes before others.
     pub urgent: bool,
+    /// Who sent it: a user of the operating system.
+    pub sent_by: u32,
+    /// Who else confirmed it.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
     /// When it was sealed or refused.
     pub created: String,
     /// The sealed file; `None` when it was refused before sealing.
@@ -251,6 +260,8 @@ pub struct NewBundle {
     pub answers: Option<Answers>,
     /// Goes before others.
     pub urgent: bool,
+    /// Who sends it: a user of the operating system.
+    pub sent_by: u32,
     /// How many documents it holds.
     pub documents: u32,
 }
@@ -289,6 +300,8 @@ impl BundleRecord {
             purpose: new.case.purpose,
             answers: new.answers,
             urgent: new.urgent,
+            sent_by: new.sent_by,
+            approvals: Vec::new(),
             created: clock::stamp(now),
             sealed: None,
             documents: new.documents,
@@ -381,6 +394,24 @@ impl BundleRecord {
         record.state = State::Waiting;
         record.next_attempt = Some(clock::stamp(next));
         record
+    }
+
+    /// A second person must confirm it; what nobody confirmed by `until` is given up.
+    #[must_use]
+    pub fn awaits_approval(self, at: Timestamp, until: Timestamp) -> Self {
+        let mut record = self.denied_for_now(Reason::ApprovalNeeded, at, until);
+        record.state = State::Approval;
+        record
+    }
+
+    /// A second person said yes: it is decided again at once.
+    #[must_use]
+    pub fn approved(mut self, approval: Approval, now: Timestamp) -> Self {
+        self.approvals.retain(|before| before.by != approval.by);
+        self.approvals.push(approval);
+        self.state = State::Waiting;
+        self.next_attempt = Some(clock::stamp(now));
+        self
     }
 
     /// The limits are reached, or it can never succeed.

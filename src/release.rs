@@ -24,7 +24,7 @@ use crate::partner::Partner;
 use crate::problem::Problem;
 use crate::queue;
 use crate::reason::Reason;
-use crate::records::{BundleRecord, State};
+use crate::records::BundleRecord;
 use crate::statement::Signed;
 use crate::statement::dispatch::{Dispatch, InOurLog, Release, SealedBundle, Why};
 use crate::statement::receipt::{About, Receipt};
@@ -165,7 +165,9 @@ pub fn would_be_denied(
     without: Option<&ConsentId>,
 ) -> Result<Option<Reason>, Problem> {
     let question = question_of(gateway, record, without)?;
-    Ok(decision::decide(&gateway.gates(), &question, gateway.now()).err().map(|denied| denied.reason))
+    let denied = decision::decide(&gateway.gates(), &question, gateway.now()).err().map(|denied| denied.reason);
+    // What passes by itself, or when a second person says yes, says nothing about the consent.
+    Ok(denied.filter(|reason| !queue::passes_by_itself(*reason) && *reason != Reason::ApprovalNeeded))
 }
 
 /// Adds to a change that a waiting bundle is cancelled, with its job.
@@ -227,7 +229,13 @@ async fn deny(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, denied
     let reason = denied.reason;
     let event =
         Happened::denied(&row.value.bundle, &row.value.case, &row.value.partner, &row.value.subject, denied, "release");
-    let (record, settle) = if queue::passes_by_itself(reason) {
+    if reason == Reason::ApprovalNeeded && queue::is_over(gateway, &row.value, now) {
+        return stop(gateway, row, job, Reason::GaveUp).await;
+    }
+    let (record, settle) = if reason == Reason::ApprovalNeeded {
+        let due = queue::given_up_at(gateway, &row.value, now);
+        (row.value.clone().awaits_approval(now, due), Settle::Again { token: job, due })
+    } else if queue::passes_by_itself(reason) {
         let due = queue::later(gateway, reason, now);
         (row.value.clone().denied_for_now(reason, now, due), Settle::Again { token: job, due })
     } else {
@@ -240,7 +248,7 @@ async fn deny(gateway: &Gateway, row: Row<BundleRecord>, job: LeaseToken, denied
     };
     gateway.enter(event, change).await?;
     tracing::info!(bundle = %record.bundle, partner = %record.partner, reason = %reason, "denied");
-    Ok(if record.state() == State::Waiting { Ended::Waits(reason) } else { Ended::Stopped(reason) })
+    Ok(if record.state().is_final() { Ended::Stopped(reason) } else { Ended::Waits(reason) })
 }
 
 /// It can never leave as it is: given up, with the reason.

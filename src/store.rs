@@ -200,6 +200,15 @@ pub enum Settle {
         /// When it is due next.
         due: Timestamp,
     },
+    /// It shall be due at another time, whoever holds it. There being no such job is a failed precondition.
+    Due {
+        /// The job's kind.
+        kind: String,
+        /// The job's key.
+        key: Vec<u8>,
+        /// When it is due.
+        due: Timestamp,
+    },
     /// It shall not be done any more, whoever holds it. There being no such job is a failed precondition.
     Cancel {
         /// The job's kind.
@@ -213,7 +222,7 @@ impl Settle {
     pub(in crate::store) fn job(&self) -> (&str, &[u8]) {
         match self {
             Self::Done(token) | Self::Again { token, .. } => (&token.kind, &token.key),
-            Self::Cancel { kind, key } => (kind, key),
+            Self::Due { kind, key, .. } | Self::Cancel { kind, key } => (kind, key),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::event::{Entry, Event};
-use crate::decision::Denied;
+use crate::decision::{Approval, Denied};
 use crate::id::{BundleId, CaseId, ConsentId, Digest, InstitutionId, SubjectId};
 use crate::json::Object;
 use crate::reason::Reason;
@@ -167,6 +167,29 @@ impl Happened {
         )
         .on(subject)
         .with_detail(json!({ "causes": denied.causes }))
+    }
+
+    /// A second person confirmed a release: what exactly, and until when that counts.
+    pub fn approved(record: &BundleRecord, approval: &Approval) -> Self {
+        Self::new(
+            "approval",
+            json!({
+                "action": "approved", "bundle": record.bundle, "case": record.case, "to": record.partner,
+                "sealed_sha256": approval.sealed_sha256, "manifest_sha256": approval.manifest_sha256,
+                "card": approval.card, "consents": approval.consents, "until": approval.until,
+            }),
+        )
+        .on(&record.subject)
+    }
+
+    /// A second person said no to a release.
+    pub fn approval_rejected(record: &BundleRecord, reason: &str) -> Self {
+        Self::new(
+            "approval",
+            json!({ "action": "rejected", "bundle": record.bundle, "case": record.case, "to": record.partner }),
+        )
+        .on(&record.subject)
+        .with_detail(json!({ "reason": reason }))
     }
 
     /// An attempt did not deliver.

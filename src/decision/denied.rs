@@ -69,7 +69,8 @@ impl Denied {
             causes.push(Cause { document: None, reason: Reason::PolicyError, text });
         }
         let mut forbidding: Vec<_> = verdict.rules.iter().filter_map(|rule| Some((rule.reason?, rule))).collect();
-        forbidding.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));
+        // That a second person is missing comes last: asking one helps only if nothing else stands in the way.
+        forbidding.sort_by_key(|(reason, rule)| (*reason == Reason::ApprovalNeeded, *reason, rule.id.clone()));
         for (reason, rule) in forbidding {
             // That there is no consent has been said, and better.
             if !(by_consent && reason == Reason::NoConsent) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::approvals::{self, ApprovalView};
 use super::{Staff, cases, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
@@ -75,6 +76,7 @@ pub async fn announce(gateway: &Gateway, staff: Staff, request: Announce) -> Res
         request.confirm_patient.as_deref().map(|why| free_text("reason", why, &gateway.config.limits)).transpose()?;
     let draft = Draft {
         bundle: BundleId::random(),
+        by: staff.uid,
         private: gateway.case_private(&case)?,
         partner: request.partner.unwrap_or_else(|| case.partner.clone()),
         case,
@@ -125,10 +127,9 @@ pub async fn fill(
     bundle: &BundleId,
     documents: impl Read + Send + 'static,
 ) -> Result<Sealed, Problem> {
-    let draft = gateway
-        .drafts
-        .take(bundle)
-        .ok_or_else(|| Problem::not_found(format!("{bundle} was not announced, or its documents came before")))?;
+    let draft = gateway.drafts.take(bundle, staff.uid).ok_or_else(|| {
+        Problem::not_found(format!("{bundle} was not announced by you, or its documents came before"))
+    })?;
     let work = Arc::clone(gateway);
     let sealing = tokio::task::spawn_blocking(move || {
         let outcome = sealing::seal(&work, &draft, documents);
@@ -153,14 +154,23 @@ pub async fn fill(
     tracing::debug!(%bundle, "sealed");
     done.publish(gateway)?;
     tracing::debug!(%bundle, "published");
-    let mut record = BundleRecord::sealed(new_bundle(&draft, done.documents.len()), done.sealed.clone(), gateway.now());
-    record.reason = waits_for;
+    let now = gateway.now();
+    let mut record = BundleRecord::sealed(new_bundle(&draft, done.documents.len()), done.sealed.clone(), now);
+    let mut job = queue::first_job(&record, now);
+    match waits_for {
+        Some(denied) if denied.reason == Reason::ApprovalNeeded => {
+            gateway.enter(refusal(&draft, &denied).by(staff.uid), Change::default()).await?;
+            job.due = queue::given_up_at(gateway, &record, now);
+            record = record.awaits_approval(now, job.due);
+        }
+        waits_for => record.reason = waits_for.map(|denied| denied.reason),
+    }
     let paths: Vec<String> = done.documents.iter().map(|document| document.path.to_string()).collect();
     let event =
         Happened::sealed(&done.sealed, &record.subject, record.documents, draft.confirm_patient.as_deref(), &paths);
     let mut puts = gateway.seal_parts(Space::Bundle, bundle.as_str().as_bytes(), &record.subject, &done.documents)?;
     puts.extend(new_rows(&record));
-    let change = Change { puts, enqueue: vec![queue::first_job(&record, gateway.now())], ..Change::default() };
+    let change = Change { puts, enqueue: vec![job], ..Change::default() };
     if let Some(opinion) = &draft.opinion {
         let answers = draft.answers.as_ref().expect("an opinion answers a dispatch");
         let given = Happened::opinion_given(
@@ -181,7 +191,7 @@ pub async fn fill(
         .filter(|document| document.patient_check == PatientCheck::NotChecked)
         .map(|document| document.path.to_string())
         .collect();
-    Ok(Sealed { bundle: bundle.clone(), state: State::Waiting, documents: record.documents, not_checked })
+    Ok(Sealed { bundle: bundle.clone(), state: record.state(), documents: record.documents, not_checked })
 }
 
 /// A bundle as the staff sees it.
@@ -215,14 +225,18 @@ pub struct BundleView {
     pub sealed_sha256: Option<crate::id::Digest>,
     /// Every try.
     pub attempts: Vec<Attempt>,
+    /// Who confirmed it, and who is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalView>,
     /// The partner's signed receipt, once the bundle is delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Signed>,
 }
 
 impl BundleView {
-    fn of(record: BundleRecord) -> Self {
-        Self {
+    fn of(gateway: &Gateway, record: BundleRecord) -> Result<Self, Problem> {
+        Ok(Self {
+            approval: approvals::of(gateway, &record)?,
             state: record.state(),
             says: record.reason.map(Reason::meaning),
             remedy: record.reason.map(Reason::remedy),
@@ -238,13 +252,13 @@ impl BundleView {
             sealed_sha256: record.sealed.as_ref().map(|sealed| sealed.sealed_sha256),
             attempts: record.attempts,
             receipt: None,
-        }
+        })
     }
 }
 
 /// One bundle.
 pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<BundleView, Problem> {
-    let view = BundleView::of(found(gateway, bundle)?.value);
+    let view = BundleView::of(gateway, found(gateway, bundle)?.value)?;
     Ok(BundleView { receipt: release::receipt_of(gateway, bundle)?, ..view })
 }
 
@@ -252,7 +266,7 @@ pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<BundleView, Problem>
 pub fn list(gateway: &Gateway) -> Result<Vec<BundleView>, Problem> {
     let mut rows = gateway.rows::<BundleRecord>(Space::Bundle, b"")?;
     rows.sort_by(|a, b| b.value.created.cmp(&a.value.created));
-    Ok(rows.into_iter().map(|row| BundleView::of(row.value)).collect())
+    rows.into_iter().map(|row| BundleView::of(gateway, row.value)).collect()
 }
 
 /// What still waits or is on its way.
@@ -324,21 +338,27 @@ async fn ask_early(
     staff: Staff,
     draft: &Draft,
     documents: &[Document],
-) -> Result<Option<Reason>, Problem> {
+) -> Result<Option<Denied>, Problem> {
     let question = release::question_of_new(gateway, &new_bundle(draft, documents.len()), documents)?;
     let now = gateway.now();
     let Err(denied) = crate::decision::decide(&gateway.gates(), &question, now) else { return Ok(None) };
-    // What may pass by itself is sealed and waits; everything else is refused here and now.
-    if queue::passes_by_itself(denied.reason) {
-        return Ok(Some(denied.reason));
+    // What may pass by itself, or when a second person says yes, is sealed and waits; everything else is refused here and now.
+    if queue::passes_by_itself(denied.reason) || denied.reason == Reason::ApprovalNeeded {
+        return Ok(Some(denied));
     }
     let record = BundleRecord::refused_early(new_bundle(draft, documents.len()), denied.reason, now);
     let case = &draft.case;
-    let event = Happened::denied(&draft.bundle, &case.case, &draft.partner, &case.subject, &denied, "intake");
+    let event = refusal(draft, &denied);
     let mut puts = gateway.seal_parts(Space::Bundle, draft.bundle.as_str().as_bytes(), &case.subject, &documents)?;
     puts.extend(new_rows(&record));
     gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
     Err(Problem::refused(denied.reason, denied.to_string()).about(&draft.bundle).with_items(items_of(&denied)))
+}
+
+/// The entry of a denial at intake.
+fn refusal(draft: &Draft, denied: &Denied) -> Happened {
+    let case = &draft.case;
+    Happened::denied(&draft.bundle, &case.case, &draft.partner, &case.subject, denied, "intake")
 }
 
 /// The causes of a denial, as a person at the institution reads them.
@@ -377,6 +397,7 @@ fn new_bundle(draft: &Draft, documents: usize) -> NewBundle {
         kind: draft.kind,
         answers: draft.answers.clone(),
         urgent: draft.urgent,
+        sent_by: draft.by,
         documents: u32::try_from(documents).unwrap_or(u32::MAX),
     }
 }
@@ -389,7 +410,7 @@ fn new_rows(record: &BundleRecord) -> Vec<Put> {
     ]
 }
 
-fn found(gateway: &Gateway, bundle: &BundleId) -> Result<Row<BundleRecord>, Problem> {
+pub(super) fn found(gateway: &Gateway, bundle: &BundleId) -> Result<Row<BundleRecord>, Problem> {
     gateway
         .row(Space::Bundle, bundle.as_str().as_bytes())?
         .ok_or_else(|| Problem::not_found(format!("there is no bundle {bundle}")).hint("`medseal status` lists them"))

@@ -167,7 +167,8 @@ pub async fn close(gateway: &Gateway, staff: Staff, case: &CaseId, outcome: Outc
     let mut change = Change { puts, ..Change::default() };
     change.puts.push(put(Space::Case, &row.key, &record, expect));
     for bundle in gateway.bundles_of(&record.subject)? {
-        let waits = bundle.value.state() == State::Waiting && bundle.value.open_attempts().next().is_none();
+        let waits = matches!(bundle.value.state(), State::Waiting | State::Approval)
+            && bundle.value.open_attempts().next().is_none();
         if waits && bundle.value.case == *case {
             crate::release::cancel(&mut change, bundle, Reason::CaseClosed, now);
         }

@@ -128,7 +128,7 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
         match bundle.value.state() {
             State::Delivered => delivered.push(bundle.value.bundle.clone()),
             // A bundle that is on the line, or may have arrived, is settled by its own next decision.
-            State::Waiting if bundle.value.open_attempts().next().is_none() => {
+            State::Waiting | State::Approval if bundle.value.open_attempts().next().is_none() => {
                 let denied = crate::release::would_be_denied(gateway, &bundle.value, Some(id))?;
                 if let Some(why) = denied {
                     cancelled.push(bundle.value.bundle.clone());

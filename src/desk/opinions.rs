@@ -74,6 +74,6 @@ pub async fn announce(
     let answers = Answers { bundle: answered.bundle, dispatch: answered.dispatch };
     let status = request.status.unwrap_or_default();
     let opinion = OpinionFacts { outcome: request.outcome, author, registration, status };
-    let draft = Draft::opinion(gateway, case, answers, opinion, request.documents)?;
+    let draft = Draft::opinion(gateway, staff.uid, case, answers, opinion, request.documents)?;
     announce_draft(gateway, staff, draft).await
 }

@@ -19,6 +19,8 @@ use crate::statement::dispatch::Answers;
 pub struct Draft {
     /// The bundle.
     pub bundle: BundleId,
+    /// Who announced it: a user of the operating system.
+    pub by: u32,
     /// Its case.
     pub case: CaseRecord,
     /// What the case's sealed part holds.
@@ -61,6 +63,7 @@ impl Draft {
     /// A draft of an opinion.
     pub fn opinion(
         gateway: &Gateway,
+        by: u32,
         case: CaseRecord,
         answers: Answers,
         opinion: OpinionFacts,
@@ -68,6 +71,7 @@ impl Draft {
     ) -> Result<Self, Problem> {
         Ok(Self {
             bundle: BundleId::random(),
+            by,
             private: gateway.case_private(&case)?,
             partner: case.partner.clone(),
             case,
@@ -95,9 +99,10 @@ impl Drafts {
         drafts.insert(draft.bundle.clone(), draft);
     }
 
-    /// Takes a draft out, once.
-    pub fn take(&self, bundle: &BundleId) -> Option<Draft> {
-        self.0.lock().expect("no one panics while holding the drafts").remove(bundle)
+    /// Takes a draft out, once, for whoever announced it.
+    pub fn take(&self, bundle: &BundleId, by: u32) -> Option<Draft> {
+        let mut drafts = self.0.lock().expect("no one panics while holding the drafts");
+        drafts.get(bundle).is_some_and(|draft| draft.by == by).then(|| drafts.remove(bundle)).flatten()
     }
 }
 

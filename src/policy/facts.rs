@@ -32,6 +32,9 @@ pub struct Facts {
     pub case: CaseFacts,
     /// What is to be sent.
     pub bundle: BundleFacts,
+    /// How many people other than the sender confirmed it; their approvals count now.
+    #[serde(default)]
+    pub approvals: u32,
     /// What must accompany the documents.
     pub obligations: BTreeSet<String>,
     /// What this way of delivery does.
@@ -188,6 +191,7 @@ impl Facts {
             ("now".to_owned(), time(self.now)),
             ("attempt".to_owned(), RestrictedExpression::new_long(self.attempt.into())),
             ("facts_age_s".to_owned(), RestrictedExpression::new_long(self.facts_age_s)),
+            ("approvals".to_owned(), RestrictedExpression::new_long(self.approvals.into())),
             ("obligations".to_owned(), texts(&self.obligations)),
             ("obligations_met".to_owned(), texts(&self.obligations_met)),
         ];

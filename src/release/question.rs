@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bundle::document::Document;
 use crate::clock;
 use crate::consent::{Consent, OnFile};
-use crate::decision::{Basis, CaseState, DELIVERY_MEETS, Kind, PartnerState, Request};
+use crate::decision::{Basis, CaseState, Confirmation, DELIVERY_MEETS, Kind, PartnerState, Request};
 use crate::gateway::Gateway;
 use crate::id::{BundleId, ConsentId};
 use crate::partner::Partner;
@@ -27,14 +27,20 @@ pub fn question_of(gateway: &Gateway, record: &BundleRecord, without: Option<&Co
     let sealed_to = record.sealed.as_ref().map(|sealed| sealed.recipients.as_slice());
     let attempt = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
     let about = About { bundle: &record.bundle, kind: record.kind, answers: record.answers.as_ref(), attempt };
-    ask(gateway, about, &case, &partner, sealed_to, documents, without)
+    let confirmation = Confirmation {
+        sent_by: record.sent_by,
+        sealed: record.sealed.as_ref().map(|sealed| (sealed.sealed_sha256, sealed.manifest_sha256)),
+        // Whoever is no longer of the staff no longer stands behind anything.
+        approvals: record.approvals.iter().filter(|approval| gateway.people.has(approval.by)).cloned().collect(),
+    };
+    ask(gateway, about, confirmation, &case, &partner, sealed_to, documents, without)
 }
 
 /// The question about a bundle that is not sealed yet.
 pub fn question_of_new(gateway: &Gateway, new: &NewBundle, documents: &[Document]) -> Result<Request, Problem> {
     let partner = gateway.partner(&new.partner)?;
     let about = About { bundle: &new.bundle, kind: new.kind, answers: new.answers.as_ref(), attempt: 1 };
-    ask(gateway, about, &new.case, &partner, None, documents.to_vec(), None)
+    ask(gateway, about, Confirmation::none(new.sent_by), &new.case, &partner, None, documents.to_vec(), None)
 }
 
 #[derive(Clone, Copy)]
@@ -48,6 +54,7 @@ struct About<'a> {
 fn ask(
     gateway: &Gateway,
     about: About<'_>,
+    confirmation: Confirmation,
     case: &CaseRecord,
     partner: &Partner,
     sealed_to: Option<&[String]>,
@@ -79,9 +86,11 @@ fn ask(
             agreement_from: partner.agreement.from,
             agreement_until: partner.agreement.until,
             transfer_basis: partner.agreement.basis,
+            card: partner.fingerprint(),
             card_expires: card.expires,
             has_valid_recipient_key,
         },
+        confirmation,
         documents,
         patient,
         consents: consents_on_file(gateway, case, without)?,

@@ -61,7 +61,7 @@ impl Queue {
             let (kind, key) = settle.job();
             let fits = match settle {
                 Settle::Done(token) | Settle::Again { token, .. } => self.holds(token),
-                Settle::Cancel { .. } => self.slot(kind, key).is_some(),
+                Settle::Due { .. } | Settle::Cancel { .. } => self.slot(kind, key).is_some(),
             };
             if !fits {
                 return failed(kind, key);
@@ -77,7 +77,7 @@ impl Queue {
             let (kind, key) = settle.job();
             let left = match settle {
                 Settle::Done(_) | Settle::Cancel { .. } => None,
-                Settle::Again { due, .. } => {
+                Settle::Again { due, .. } | Settle::Due { due, .. } => {
                     self.slot(kind, key).map(|slot| held_form(Job { due: *due, ..slot.job.clone() }))
                 }
             };

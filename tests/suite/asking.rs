@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use medseal::bundle::document::{Confidentiality, ConfidentialityCode, DateRange, Document, PatientCheck};
 use medseal::clock::Timestamp;
 use medseal::consent::{Consent, OnFile};
-use medseal::decision::{Basis, CaseState, DELIVERY_MEETS, Denied, Gates, Kind, PartnerState, Permit, Request, decide};
+use medseal::decision::{
+    Basis, CaseState, Confirmation, DELIVERY_MEETS, Denied, Gates, Kind, PartnerState, Permit, Request, decide,
+};
 use medseal::id::{BundleId, CaseId, ConsentId, Digest, SubjectId};
 use medseal::partner::{Standing, TransferBasis};
 use medseal::policy::Policy;
@@ -137,9 +139,11 @@ pub(crate) fn request(consents: Vec<OnFile>) -> Request {
             agreement_from: at("2026-01-01T00:00:00Z"),
             agreement_until: Some(at("2027-12-31T00:00:00Z")),
             transfer_basis: TransferBasis::Scc,
+            card: Digest::of(b"card"),
             card_expires: at("2027-11-22T00:00:00Z"),
             has_valid_recipient_key: true,
         },
+        confirmation: Confirmation::none(1000),
         documents: vec![document("summary.pdf")],
         patient: vec!["https://st-mary.example/mrn|4711".parse().expect("an identifier")],
         consents,

@@ -1,9 +1,12 @@
 //! What a decision rests on, what it says, and what it refuses to decide.
 
-use medseal::clock::Timestamp;
-use medseal::decision::{Basis, ENGINE_SEMANTICS, Kind, PART2_NOTICE, Request, decide};
+use std::sync::Arc;
+
+use medseal::clock::{Timestamp, stamp};
+use medseal::decision::{Approval, Basis, Confirmation, ENGINE_SEMANTICS, Gates, Kind, PART2_NOTICE, Request, decide};
 use medseal::id::Digest;
 use medseal::partner::{Standing, TransferBasis};
+use medseal::policy::Policy;
 use medseal::sample_case;
 use serde_json::json;
 
@@ -215,4 +218,37 @@ fn a_consent_that_the_policy_does_not_take_stands_in_no_other_ones_way() {
     let mut both = asked(&[&silent, &naming]);
     let permit = ask_at(&mut both, NOW).expect("the one that names the sensitivity permits");
     assert_eq!(permit.consent().map(|(id, _)| id), Some(&both.consents[1].id));
+}
+
+#[test]
+fn a_second_person_is_asked_for_only_when_nothing_else_stands_in_the_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("site")).expect("a folder");
+    let rule = "@id(\"a\") @says(\"a second person confirms\") @reason(\"APPROVAL_NEEDED\")\n\
+        forbid (principal, action == Medseal::Action::\"release\", resource) when { context.approvals < 1 };";
+    medseal::durable::write_new(&folder.path().join("site/a.cedar"), rule.as_bytes(), 0o644).expect("written");
+    let four_eyes = Gates::new(Arc::new(Policy::load(folder.path()).expect("a site rule")));
+    let mut asked = request(vec![on_file(&consent())]);
+    let code =
+        |asked: &Request| decide(&four_eyes, asked, at(NOW)).map_or_else(|denied| denied.reason.code(), |_| "ALLOW");
+    assert_eq!(code(&asked), "APPROVAL_NEEDED");
+    asked.confirmation = Confirmation {
+        sent_by: 1000,
+        sealed: Some((Digest::of(b"sealed"), Digest::of(b"manifest"))),
+        approvals: vec![Approval {
+            by: 1001,
+            at: stamp(later(NOW, -10)),
+            until: stamp(later(NOW, 20)),
+            sealed_sha256: Digest::of(b"sealed"),
+            manifest_sha256: Digest::of(b"manifest"),
+            card: asked.partner.card,
+            consents: asked.consents_digest(),
+        }],
+    };
+    let permit = decide(&four_eyes, &asked, at(NOW)).expect("a second person said yes");
+    assert_eq!(permit.expires(), later(NOW, 20), "a permit does not outlive the approval");
+    asked.confirmation.sent_by = 1001;
+    assert_eq!(code(&asked), "APPROVAL_NEEDED", "the sender's own yes is none");
+    asked.attempt = 1001;
+    assert_eq!(code(&asked), "GAVE_UP", "asking a second person would not help");
 }

@@ -393,7 +393,7 @@ fn give_back(
 fn job_of(settle: &Settle) -> (&str, &[u8]) {
     match settle {
         Settle::Done(token) | Settle::Again { token, .. } => (token.kind(), token.key()),
-        Settle::Cancel { kind, key } => (kind, key),
+        Settle::Due { kind, key, .. } | Settle::Cancel { kind, key } => (kind, key),
     }
 }
 
