@@ -104,6 +104,25 @@ fn a_list_that_names_a_file_that_is_not_there_stops_the_sending() {
     assert!(ran.stderr.contains("not-there.pdf"));
 }
 
+#[test]
+fn a_full_queue_takes_no_more_and_says_try_again() {
+    let mut pair = Pair::ready();
+    pair.institute.stop();
+    pair.hospital.stop();
+    let path = pair.hospital.home.join("medseal.toml");
+    let config = fs::read_to_string(&path).expect("a configuration");
+    assert!(config.contains("queue_max = 10000"), "{config}");
+    let short = config.replace("queue_max = 10000", "queue_max = 2");
+    medseal::durable::replace(&path, short.as_bytes(), 0o644).expect("written");
+    pair.hospital.start();
+    for _ in 0..2 {
+        pair.send(&[]).ok();
+    }
+    let refused = pair.send(&[]);
+    assert_eq!((refused.status, refused.json["error"]["code"].as_str()), (75, Some("LIMIT_EXCEEDED")), "{refused:?}");
+    assert_eq!(pair.hospital.run(&["queue"]).ok().json["items"].as_array().map(Vec::len), Some(2));
+}
+
 /// Every file below a folder with its content, and every folder.
 fn tree(folder: &Path) -> Vec<(String, Option<Vec<u8>>)> {
     let (mut found, mut folders) = (Vec::new(), vec![folder.to_owned()]);

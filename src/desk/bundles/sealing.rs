@@ -90,8 +90,9 @@ pub(super) fn check_claims(gateway: &Gateway, draft: &Draft) -> Result<(), Probl
             format!("{bytes} bytes of documents; {max} are allowed"),
         ));
     }
-    let waiting = super::queue(gateway)?.len();
-    if waiting >= limits.queue_max as usize {
+    let queue_max = limits.queue_max as usize;
+    let waiting = gateway.store().jobs(queue_max).map_err(|error| Problem::internal("the queue", &error))?.len();
+    if waiting >= queue_max {
         return Err(Problem::try_again(Reason::LimitExceeded, format!("{waiting} bundles wait already")));
     }
     gateway.vault.room(bytes + bytes / 1000).map_err(|error| vault_problem(&error))?;
