@@ -4,6 +4,7 @@
 //! done, 1 refused, 2 could not do it, 75 try again.
 
 mod answer;
+mod approve;
 mod audit;
 mod card;
 mod case;
@@ -39,7 +40,7 @@ use clap::{Parser, Subcommand};
 
 use self::failure::{Failure, Outcome};
 use self::output::Output;
-use crate::client::Api;
+use crate::client::{Api, Place};
 use crate::config::Home;
 use crate::reason::Reason;
 
@@ -58,6 +59,9 @@ struct Arguments {
     /// One institution's gateway: the folder that `medseal init` made.
     #[arg(long, global = true, env = "MEDSEAL_HOME", value_name = "DIR")]
     home: Option<PathBuf>,
+    /// The socket on which the staff reaches the gateway, for whoever does not own its home.
+    #[arg(long, global = true, env = "MEDSEAL_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// Print one JSON object on standard output.
     #[arg(long, global = true)]
     json: bool,
@@ -78,6 +82,7 @@ enum Verb {
     #[command(subcommand)]
     Case(case::Case),
     Send(send::Send),
+    Approve(approve::Approve),
     Status(status::Status),
     Queue(status::Queue),
     Inbox(inbox::Inbox),
@@ -98,6 +103,7 @@ enum Verb {
 #[derive(Debug)]
 struct Context {
     home: Option<PathBuf>,
+    socket: Option<PathBuf>,
     out: Output,
 }
 
@@ -113,7 +119,10 @@ impl Context {
 
     /// The running gateway of that home.
     fn api(&self) -> Result<Api, Failure> {
-        Ok(Api::connect(&self.home()?)?)
+        match &self.socket {
+            Some(socket) => Ok(Api::reach(Place::Socket(socket.clone()))?),
+            None => Ok(Api::connect(&self.home()?)?),
+        }
     }
 }
 
@@ -123,7 +132,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
-    let context = Context { home: arguments.home, out: Output::new(arguments.json) };
+    let context = Context { home: arguments.home, socket: arguments.socket, out: Output::new(arguments.json) };
     let status = match perform(arguments.verb, &context) {
         Ok(status) => status,
         Err(failure) => {
@@ -144,6 +153,7 @@ fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Consent(verb) => verb.run(context),
         Verb::Case(verb) => verb.run(context),
         Verb::Send(verb) => verb.run(context),
+        Verb::Approve(verb) => verb.run(context),
         Verb::Status(verb) => verb.run(context),
         Verb::Queue(verb) => verb.run(context),
         Verb::Inbox(verb) => verb.run(context),

@@ -1,4 +1,4 @@
-//! The staff API from the other side: HTTP over the Unix socket of one institution's home.
+//! The staff API from the other side: HTTP over a Unix socket, in one institution's home or where its staff finds it.
 //!
 //! Rule: only JSON and sealed or announced bytes pass here; this file opens no document and prints nothing. A request
 //! has a connection of its own, so that a long upload never stands in the way of a question.
@@ -31,7 +31,7 @@ pub const SOCKET: &str = "medseal.sock";
 /// A running gateway, as its staff reaches it. Every call blocks until the answer is there.
 #[derive(Debug)]
 pub struct Api {
-    home: PathBuf,
+    place: Place,
     runtime: Runtime,
 }
 
@@ -80,6 +80,12 @@ pub struct ProblemItem {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApiError {
+    /// There is no such socket.
+    #[error("{} is not the staff socket of a gateway that runs", socket.display())]
+    NoSocket {
+        /// The path asked for.
+        socket: PathBuf,
+    },
     /// There is no such home.
     #[error("{} is not the home of a gateway", home.display())]
     NoHome {
@@ -93,10 +99,10 @@ pub enum ApiError {
         home: PathBuf,
     },
     /// Somebody may listen, but not to this user.
-    #[error("the gateway at {} cannot be reached: {source}", home.display())]
+    #[error("the gateway at {} cannot be reached: {source}", place.display())]
     Unreachable {
-        /// Its home.
-        home: PathBuf,
+        /// Its home or its socket.
+        place: PathBuf,
         /// Why.
         source: io::Error,
     },
@@ -111,16 +117,30 @@ pub enum ApiError {
     Answer(String),
 }
 
+/// Where a gateway is reached.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// In its home, by its owner.
+    Home(Home),
+    /// On the socket of its staff.
+    Socket(PathBuf),
+}
+
 type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 impl Api {
     /// The gateway of `home`. Fails at once when there is no home or nobody listens.
     pub fn connect(home: &Home) -> Result<Self, ApiError> {
+        Self::reach(Place::Home(home.clone()))
+    }
+
+    /// The gateway at `place`. Fails at once when nobody listens there.
+    pub fn reach(place: Place) -> Result<Self, ApiError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| ApiError::Broke(error.to_string()))?;
-        let api = Self { home: home.path().to_owned(), runtime };
+        let api = Self { place, runtime };
         drop(api.runtime.block_on(api.dial())?);
         Ok(api)
     }
@@ -206,7 +226,10 @@ impl Api {
     }
 
     async fn dial(&self) -> Result<SendRequest<Body>, ApiError> {
-        let stream = socket(&self.home).await?;
+        let stream = match &self.place {
+            Place::Home(home) => socket(home.path()).await?,
+            Place::Socket(path) => staff_socket(path).await?,
+        };
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
         // What ends the connection also ends the request on it, which says so.
         tokio::spawn(async move { drop(connection.await) });
@@ -217,7 +240,7 @@ impl Api {
 async fn socket(home: &Path) -> Result<tokio::net::UnixStream, ApiError> {
     let folder = File::open(home).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ApiError::NoHome { home: home.to_owned() },
-        _ => ApiError::Unreachable { home: home.to_owned(), source },
+        _ => ApiError::Unreachable { place: home.to_owned(), source },
     })?;
     // A socket's name holds 107 bytes. A home may lie deeper than that, so it is named by its open handle.
     let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(SOCKET);
@@ -226,7 +249,14 @@ async fn socket(home: &Path) -> Result<tokio::net::UnixStream, ApiError> {
             ApiError::Away { home: home.to_owned() }
         }
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ApiError::NoHome { home: home.to_owned() },
-        _ => ApiError::Unreachable { home: home.to_owned(), source },
+        _ => ApiError::Unreachable { place: home.to_owned(), source },
+    })
+}
+
+async fn staff_socket(path: &Path) -> Result<tokio::net::UnixStream, ApiError> {
+    tokio::net::UnixStream::connect(path).await.map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ApiError::NoSocket { socket: path.to_owned() },
+        _ => ApiError::Unreachable { place: path.to_owned(), source },
     })
 }
 

@@ -1,10 +1,10 @@
 //! The daemon: the staff socket, the partners' listener, the outbox, and an orderly end.
 //!
-//! Rule: whoever does not own the gateway gets no word over the socket; a log that cannot be trusted opens no listener
+//! Rule: whoever is not of the staff gets no word over a socket but that; a log that cannot be trusted opens no listener
 //! for partners and changes nothing.
 
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+mod sockets;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,16 +12,18 @@ use axum::Router;
 use axum::extract::Extension;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
-use crate::config::Home;
+use crate::config::{Home, People};
 use crate::desk::Staff;
 use crate::gateway::{self, Gateway, GatewayError};
 use crate::reason::Reason;
 use crate::{http, outbox, reception};
+
+use sockets::Admitted;
 
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +40,11 @@ pub enum DaemonError {
         /// Why.
         source: std::io::Error,
     },
-    /// The staff socket cannot be made.
-    #[error("cannot make the staff socket in {home}")]
+    /// A staff socket cannot be made.
+    #[error("cannot make the staff socket at {folder}")]
     Socket {
-        /// The home.
-        home: String,
+        /// Where.
+        folder: String,
         /// Why.
         source: std::io::Error,
     },
@@ -72,15 +74,20 @@ fn end_log(gateway: &Gateway) {
 /// Serves until the operating system says to end.
 pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     let home = Home::at(home);
-    let socket = staff_socket(&home).await?;
+    let socket = sockets::owners(&home).await?;
     let gateway = match Gateway::open(&home, Clock::system()) {
         Ok(gateway) => gateway,
         Err(GatewayError::Log(error)) => {
             tracing::error!(%error, "read-only: the log does not fit what was signed");
             let routes = http::read_only_routes(Reason::StoreRolledBack, error.to_string());
-            return serve_staff(socket, routes, ended().map_err(DaemonError::Signals)?).await;
+            let owner = Admitted::with(People::default());
+            return serve_staff(socket, owner, routes, ended().map_err(DaemonError::Signals)?).await;
         }
         Err(error) => return Err(error.into()),
+    };
+    let staffs = match &gateway.config.staff.socket {
+        Some(path) => Some(sockets::staffs(path).await?),
+        None => None,
     };
     let address = gateway.config.listen.clone();
     let listen = |source| DaemonError::Listen { address: address.clone(), source };
@@ -96,7 +103,15 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     let partners = tokio::spawn(reception::serve(listener, Arc::clone(&gateway), stop.clone()));
     let outbox = tokio::spawn(outbox::run(Arc::clone(&gateway), stop.clone()));
     let house = tokio::spawn(keep_house(Arc::clone(&gateway), stop.clone()));
-    let staff = serve_staff(socket, http::routes(Arc::clone(&gateway)), stop).await;
+    let admitted = Admitted::with(gateway.people.clone());
+    let serve_on = |socket| serve_staff(socket, admitted.clone(), http::routes(Arc::clone(&gateway)), stop.clone());
+    let people = staffs.map(|socket| tokio::spawn(serve_on(socket)));
+    let staff = serve_on(socket).await;
+    if let Some(people) = people
+        && let Err(error) = people.await
+    {
+        tracing::error!(%error, task = "people", "a part of the daemon failed");
+    }
     for (name, task) in [("partners", partners), ("outbox", outbox), ("house", house)] {
         if let Err(error) = task.await {
             tracing::error!(%error, task = name, "a part of the daemon failed");
@@ -124,27 +139,12 @@ async fn keep_house(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Makes the staff socket: mode 0600, reached through the folder's descriptor so that a long path does not matter.
-async fn staff_socket(home: &Home) -> Result<UnixListener, DaemonError> {
-    let problem = |source| DaemonError::Socket { home: home.path().display().to_string(), source };
-    let folder = std::fs::File::open(home.path()).map_err(problem)?;
-    let path = format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd());
-    if UnixStream::connect(&path).await.is_ok() {
-        return Err(DaemonError::Running(home.path().display().to_string()));
-    }
-    match std::fs::remove_file(&path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(problem(error)),
-    }
-    // The home itself is 0700, so that nobody can connect before the mode is set.
-    let socket = UnixListener::bind(&path).map_err(problem)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(problem)?;
-    Ok(socket)
-}
-
-async fn serve_staff(socket: UnixListener, routes: Router, mut stop: watch::Receiver<bool>) -> Result<(), DaemonError> {
-    let us = rustix::process::geteuid().as_raw();
+async fn serve_staff(
+    socket: UnixListener,
+    admitted: Admitted,
+    routes: Router,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), DaemonError> {
     let mut connections = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -165,11 +165,12 @@ async fn serve_staff(socket: UnixListener, routes: Router, mut stop: watch::Rece
                 continue;
             }
         };
-        if uid != us && uid != 0 {
-            tracing::warn!(uid, "a user who does not own the gateway was turned away");
-            continue;
-        }
-        let routes = routes.clone().layer(Extension(Staff { uid }));
+        let routes = if admitted.has(uid) {
+            routes.clone().layer(Extension(Staff { uid }))
+        } else {
+            tracing::warn!(uid, "a user who is not of the staff was turned away");
+            http::stranger_routes(uid)
+        };
         let mut stop = stop.clone();
         connections.spawn(async move {
             let builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).http1_only();

@@ -83,6 +83,12 @@ pub fn read_only_routes(reason: Reason, detail: String) -> Router {
     })
 }
 
+/// The staff API for somebody who is not of the staff: no, to every question, whatever it is.
+pub fn stranger_routes(uid: u32) -> Router {
+    let problem = Problem::refused(Reason::NotStaff, format!("user {uid} is not among the staff of this gateway"));
+    Router::new().fallback(move || async move { Answer::<()>::from(Err(problem)) })
+}
+
 async fn gateway_facts(State(gateway): App) -> Answer<serde_json::Value> {
     let config = &gateway.config;
     Ok(json!({

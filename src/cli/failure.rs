@@ -174,12 +174,14 @@ impl From<ApiError> for Failure {
                 "make one with `medseal --home {} init ...`, or name another with --home",
                 home.display()
             )),
+            ApiError::NoSocket { .. } => Self::try_again(text)
+                .code(Reason::GatewayAway)
+                .hint("the operator starts the gateway; `socket` under [staff] in its medseal.toml names the path"),
             ApiError::Away { home } => Self::try_again(text)
                 .code(Reason::GatewayAway)
                 .hint(format!("start it with `medseal --home {} serve`, or `systemctl start medseal`", home.display())),
-            ApiError::Unreachable { .. } => {
-                Self::unable(text).hint("the socket belongs to the gateway's own user; run this as that user")
-            }
+            ApiError::Unreachable { .. } => Self::unable(text)
+                .hint("the home belongs to the gateway's own user; its staff names the socket with --socket PATH"),
             ApiError::Broke(_) => Self::try_again(text).hint("the gateway's own log says what happened to it"),
             ApiError::Problem(problem) => {
                 let status = match problem.status {

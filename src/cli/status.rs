@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::Context;
 use super::answer::{items, list, moment, text};
 use super::failure::{Outcome, Status as End};
+use super::waiting::second_person;
 use crate::id::BundleId;
 
 /// Shows where a bundle stands, with every attempt; without one, lists them all.
@@ -47,7 +48,8 @@ fn table(context: &Context, answer: &Value) -> Outcome {
         .iter()
         .map(|bundle| {
             let field = |name| text(bundle, name);
-            let next = moment(bundle, "next_attempt");
+            let waits_for_a_person = field("state") == "approval";
+            let next = if waits_for_a_person { second_person(bundle) } else { moment(bundle, "next_attempt") };
             let tries = list(bundle, "attempts").len().to_string();
             vec![field("bundle"), field("case"), field("partner"), field("state"), field("reason"), tries, next]
         })
@@ -69,6 +71,13 @@ fn show(context: &Context, bundle: &Value) -> Outcome {
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
         })
         .collect();
+    let approvals: Vec<String> = list(&bundle["approval"], "given")
+        .iter()
+        .map(|given| format!("{}  by {}, until {}", moment(given, "at"), text(given, "by"), moment(given, "until")))
+        .collect();
+    let waits_for_a_person = text(bundle, "state") == "approval";
+    let waits_for = if waits_for_a_person { second_person(bundle) } else { String::new() };
+    let next = if waits_for_a_person { "given up" } else { "next" };
     context.out.facts(&[
         ("bundle", text(bundle, "bundle")),
         ("case", text(bundle, "case")),
@@ -77,7 +86,10 @@ fn show(context: &Context, bundle: &Value) -> Outcome {
         ("state", text(bundle, "state")),
         ("reason", [text(bundle, "reason"), text(bundle, "says")].join(" ").trim().to_owned()),
         ("remedy", text(bundle, "remedy")),
-        ("next", moment(bundle, "next_attempt")),
+        (next, moment(bundle, "next_attempt")),
+        ("sent by", text(&bundle["approval"], "sent_by")),
+        ("approved", approvals.join("\n")),
+        ("waits for", waits_for),
         ("documents", text(bundle, "documents")),
         ("bytes", text(bundle, "sealed_bytes")),
         ("made", moment(bundle, "created")),

@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Context;
-use super::answer::{moment, text};
+use super::answer::{list, moment, text};
 use super::failure::{Outcome, Status};
 use crate::client::Api;
 
@@ -28,6 +28,9 @@ impl Waiting {
     /// Ends a verb that queued a bundle: prints it, and stays if that was asked for.
     pub(super) fn end(self, context: &Context, api: &Api, sealed: &Value) -> Outcome {
         let bundle = text(sealed, "bundle");
+        if text(sealed, "state") == "approval" {
+            context.out.say(sentence(&api.get(&format!("/v1/bundles/{bundle}"))?));
+        }
         if !self.wait {
             if context.out.is_json() {
                 context.out.object(sealed)?;
@@ -66,6 +69,9 @@ pub(super) fn wait(api: &Api, bundle: &str, seconds: u64) -> Result<Value, crate
 pub(super) fn sentence(view: &Value) -> String {
     let (bundle, state) = (text(view, "bundle"), text(view, "state"));
     let (reason, says, next) = (text(view, "reason"), text(view, "says"), moment(view, "next_attempt"));
+    if state == "approval" {
+        return format!("{bundle} waits for a second person: {}", second_person(view));
+    }
     let mut sentence = vec![format!("{bundle} is {state}")];
     if !reason.is_empty() {
         let says = if says.is_empty() { String::new() } else { format!(": {says}") };
@@ -75,6 +81,15 @@ pub(super) fn sentence(view: &Value) -> String {
         sentence.push(format!("; tried again at {next}"));
     }
     sentence.concat()
+}
+
+/// Who can confirm a bundle that waits for a second person.
+pub(super) fn second_person(view: &Value) -> String {
+    let people: Vec<&str> = list(&view["approval"], "waits_for").iter().filter_map(Value::as_str).collect();
+    if people.is_empty() {
+        return "nobody under [staff] in medseal.toml can confirm it but whoever sent or confirmed it".to_owned();
+    }
+    format!("{} can say `medseal approve`", people.join(" or "))
 }
 
 /// The exit status that goes with a state.
@@ -111,6 +126,15 @@ mod tests {
         ] {
             assert_eq!(status_of(state), status, "{state}");
         }
+    }
+
+    #[test]
+    fn the_sentence_names_who_can_confirm_it() {
+        let view = json!({"bundle": "bundle-1", "state": "approval", "approval": {"waits_for": ["kumar", "lee"]}});
+        assert_eq!(sentence(&view), "bundle-1 waits for a second person: kumar or lee can say `medseal approve`");
+        let nobody = json!({"bundle": "bundle-1", "state": "approval", "approval": {"waits_for": []}});
+        assert!(sentence(&nobody).contains("[staff]"), "{}", sentence(&nobody));
+        assert_eq!(status_of("approval"), Status::TryAgain);
     }
 
     #[test]

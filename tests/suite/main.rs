@@ -3,6 +3,7 @@
 #![allow(clippy::large_stack_arrays, reason = "sample documents of some size, written as they are")]
 
 mod age_testkit;
+mod approval_people;
 mod asking;
 mod bag_properties;
 mod bundle_bag;
@@ -34,6 +35,7 @@ mod log_faults;
 mod log_home;
 mod needs;
 mod partner_samples;
+mod people;
 mod read_only;
 mod sample_case;
 mod seal_damage;

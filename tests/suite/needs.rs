@@ -30,6 +30,17 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// Whether other users can be acted for, which only root can; says so when the test is not run.
+#[allow(clippy::print_stdout, reason = "a test that does not run says so")]
+pub(crate) fn other_users() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    assert!(root || !required(), "tests with two users of the operating system need root");
+    if !root {
+        println!("not root: nothing tested with two users of the operating system");
+    }
+    root
+}
+
 fn required() -> bool {
     std::env::var_os("MEDSEAL_REQUIRE").is_some_and(|value| value == "1")
 }
