@@ -57,6 +57,42 @@ pub fn read_stamp(text: &str) -> Option<Timestamp> {
     (stamp(at) == text).then_some(at)
 }
 
+/// A time in the one form of [`stamp`], as a field of something serialised.
+pub mod stamped {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::{Timestamp, read_stamp, stamp};
+
+    /// Writes the stamp.
+    pub fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&stamp(*at))
+    }
+
+    /// Reads a stamp, and no other form of the same instant.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        read_stamp(&text).ok_or_else(|| serde::de::Error::custom("not a time such as 2026-11-22T10:15:30.000000Z"))
+    }
+}
+
+/// Like [`stamped`], where there may be none: the field is left out then.
+pub mod stamped_if_any {
+    use serde::{Deserializer, Serialize as _, Serializer};
+
+    use super::{Timestamp, stamp, stamped};
+
+    /// Writes the stamp.
+    #[allow(clippy::ref_option, reason = "serde hands the field over like this")]
+    pub fn serialize<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+        at.map(stamp).serialize(serializer)
+    }
+
+    /// Reads a stamp.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+        stamped::deserialize(deserializer).map(Some)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
-use crate::id::{ConsentId, Country, InstitutionId, PatientIdentifier};
+use crate::id::{ConsentId, Country, Digest, InstitutionId, PatientIdentifier};
 use crate::reason::Reason;
 
 pub use evaluate::{Answer, Finding, Granted, Question, evaluate};
@@ -259,6 +259,8 @@ pub struct OnFile {
     pub withdrawn: Option<Timestamp>,
     /// The country on the card of each institution that it names, as the card stood when the consent was recorded.
     pub countries: BTreeMap<InstitutionId, Country>,
+    /// SHA-256 of the resource as it was given.
+    pub sha256: Digest,
     /// The resource, or why it can no longer be understood.
     pub consent: Result<Consent, ConsentError>,
 }

@@ -11,15 +11,17 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::document::{ConfidentialityCode, Document};
-use crate::clock::Timestamp;
+use crate::clock::{Timestamp, stamped, stamped_if_any};
 use crate::consent::{self, Answer, Granted, OnFile, Question};
 use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, PatientIdentifier, Purpose, SubjectId};
 use crate::partner::{Standing, TransferBasis};
 use crate::policy::{self, BundleFacts, CaseFacts, ConsentFacts, Facts, Policy, Verdict, Way};
 
+pub use asked::{AgainError, Asked, AskedConsent, documents_digest, rules};
 pub use confirmation::{Approval, Confirmation, Confirmed};
 pub use denied::{CAUSES_MAX, Cause, Denied};
 
+mod asked;
 mod confirmation;
 mod denied;
 
@@ -73,7 +75,8 @@ impl Kind {
 }
 
 /// What authorises it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Basis {
     /// The patient's consent.
     Consent,
@@ -82,7 +85,8 @@ pub enum Basis {
 }
 
 /// The case, as it stands now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct CaseState {
     /// Which.
     pub id: CaseId,
@@ -97,7 +101,8 @@ pub struct CaseState {
 }
 
 /// The receiver, as it stands now.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct PartnerState {
     /// Who.
     pub id: InstitutionId,
@@ -106,14 +111,17 @@ pub struct PartnerState {
     /// Whether it may receive at all.
     pub standing: Standing,
     /// When the agreement begins.
+    #[serde(with = "stamped")]
     pub agreement_from: Timestamp,
     /// When it ends; `None`: until further notice.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "stamped_if_any")]
     pub agreement_until: Option<Timestamp>,
     /// What makes a transfer abroad lawful.
     pub transfer_basis: TransferBasis,
     /// The fingerprint of its card, as it stands now.
     pub card: Digest,
     /// When its card ends.
+    #[serde(with = "stamped")]
     pub card_expires: Timestamp,
     /// Whether a key that the bundle is sealed to is valid on its card now.
     pub has_valid_recipient_key: bool,
@@ -172,6 +180,7 @@ pub struct Permit {
     policies: Vec<String>,
     obligations: BTreeSet<String>,
     reason: String,
+    asked: Box<Asked>,
 }
 
 impl Permit {
@@ -240,6 +249,11 @@ impl Permit {
         &self.reason
     }
 
+    /// What the decision was told.
+    pub const fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
     /// The version of the rules by which it was decided.
     #[allow(clippy::unused_self, reason = "it belongs to the permit, whose maker knows one version only")]
     pub const fn engine_semantics(&self) -> &'static str {
@@ -249,23 +263,18 @@ impl Permit {
 
 /// Takes the one decision that lets a bundle leave: consent AND policy, as things stand at `now`.
 pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit, Denied> {
-    let digest = gates.policy.digest();
+    let asked = Box::new(Asked::of(request, gates.policy.digest(), now));
     if let Some(missing) = missing(request) {
-        return Err(Denied::incomplete(digest, missing));
+        return Err(Denied::incomplete(asked, missing));
     }
     let candidates = match request.basis {
         Basis::Answers(_) => vec![None],
         Basis::Consent => match ask_consents(request, now) {
             Answer::Permits(granted) => granted.into_iter().map(Some).collect(),
             Answer::Refuses(findings) => {
-                let verdict = gates.policy.evaluate(&facts(
-                    request,
-                    None,
-                    &request.confirmed(now),
-                    &obligations(&request.documents),
-                    now,
-                ));
-                return Err(Denied::new(request, digest, findings, verdict));
+                let confirmed = request.confirmed(now);
+                let facts = facts(request, None, &confirmed, &obligations(&request.documents), now);
+                return Err(Denied::new(request, asked, findings, gates.policy.evaluate(&facts)));
             }
         },
     };
@@ -278,14 +287,14 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
         obligations.extend(granted.iter().flat_map(|granted| granted.obligations.iter().cloned()));
         let verdict = gates.policy.evaluate(&facts(request, granted.as_ref(), &confirmed, &obligations, now));
         if verdict.allowed {
-            return Ok(permit(gates, request, granted, &confirmed, &verdict, obligations, now));
+            return Ok(permit(gates, asked, granted, &confirmed, &verdict, obligations));
         }
         // What a second person's yes would let go is nearer to a yes than anything else.
         if refused.is_none() || verdict.lacks_only_approval() {
             refused = Some(verdict);
         }
     }
-    Err(Denied::new(request, digest, Vec::new(), refused.unwrap_or_default()))
+    Err(Denied::new(request, asked, Vec::new(), refused.unwrap_or_default()))
 }
 
 /// What the request lacks, as a sentence; a decision on half a request could only be wrong.
@@ -390,17 +399,17 @@ fn facts(
 
 fn permit(
     gates: &Gates,
-    request: &Request,
+    asked: Box<Asked>,
     granted: Option<Granted>,
     confirmed: &Confirmed,
     verdict: &Verdict,
     obligations: BTreeSet<String>,
-    now: Timestamp,
 ) -> Permit {
+    let now = asked.at;
     let lives = now.checked_add(i64::from(gates.permit_age_s_max.min(PERMIT_AGE_S_MAX)).seconds()).unwrap_or(now);
     // A permit never outlives what it rests on.
-    let ends = [Some(request.partner.card_expires), granted.as_ref().map(|granted| granted.until), confirmed.until];
-    let agreement = request.partner.agreement_until.filter(|_| request.kind == Kind::Records);
+    let ends = [Some(asked.partner.card_expires), granted.as_ref().map(|granted| granted.until), confirmed.until];
+    let agreement = asked.partner.agreement_until.filter(|_| asked.kind == Kind::Records);
     let expires = ends.into_iter().chain([agreement]).flatten().fold(lives, Timestamp::min);
     let rule = verdict.rules.first().map(|rule| rule.says.as_str()).unwrap_or_default();
     let reason = match &granted {
@@ -408,18 +417,19 @@ fn permit(
         None => rule.to_owned(),
     };
     Permit {
-        bundle: request.bundle.clone(),
-        attempt: request.attempt,
-        kind: request.kind,
-        partner: request.partner.id.clone(),
+        bundle: asked.bundle.clone(),
+        attempt: asked.attempt,
+        kind: asked.kind,
+        partner: asked.partner.id.clone(),
         at: now,
         expires,
-        basis: request.basis.clone(),
+        basis: asked.basis.clone(),
         consent: granted.map(|granted| (granted.consent, granted.version)),
-        policy: gates.policy.digest(),
+        policy: asked.policy,
         policies: verdict.rules.iter().map(|rule| rule.id.clone()).collect(),
         obligations,
         reason,
+        asked,
     }
 }
 

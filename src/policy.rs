@@ -329,6 +329,12 @@ fn read(path: &Path) -> Result<String, PolicyError> {
     Ok(text)
 }
 
+/// SHA-256 over the tables of purposes and sensitivities by which this version decides.
+pub fn terminology_digest() -> Digest {
+    static DIGEST: LazyLock<Digest> = LazyLock::new(|| digest_of(TABLES));
+    *DIGEST
+}
+
 /// Each part with its length in front, so that text cannot move from one file to the next unseen.
 fn digest(site: &[(String, String)]) -> Digest {
     let own = |(file, text): &(String, String)| {
@@ -337,9 +343,13 @@ fn digest(site: &[(String, String)]) -> Digest {
     };
     let shipped =
         BASE.iter().chain(&TABLES).chain(&[(SCHEMA_FILE, SCHEMA)]).map(|(f, t)| ((*f).to_owned(), (*t).to_owned()));
+    digest_of(shipped.chain(site.iter().map(own)))
+}
+
+fn digest_of<T: AsRef<str>>(files: impl IntoIterator<Item = (T, T)>) -> Digest {
     let mut bytes = Vec::new();
-    for (name, text) in shipped.chain(site.iter().map(own)) {
-        for part in [name, text] {
+    for (name, text) in files {
+        for part in [name.as_ref(), text.as_ref()] {
             bytes.extend_from_slice(&u64::try_from(part.len()).expect("a length fits in 64 bits").to_be_bytes());
             bytes.extend_from_slice(part.as_bytes());
         }

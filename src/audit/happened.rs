@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::event::{Entry, Event};
-use crate::decision::{Approval, Denied};
+use crate::decision::{Approval, Denied, Permit};
 use crate::id::{BundleId, CaseId, ConsentId, Digest, InstitutionId, SubjectId};
 use crate::json::Object;
 use crate::reason::Reason;
@@ -35,6 +35,11 @@ impl Happened {
         self
     }
 
+    fn and(mut self, facts: Object) -> Self {
+        self.0.facts.extend(facts);
+        self
+    }
+
     fn with_detail(mut self, detail: Value) -> Self {
         self.0.detail = Some(object(detail));
         self
@@ -44,6 +49,15 @@ impl Happened {
     #[must_use]
     pub fn by(mut self, uid: u32) -> Self {
         self.0.facts.insert("by".to_owned(), json!(format!("uid:{uid}")));
+        self
+    }
+
+    /// Adds the decision that was taken early, at intake: a yes, or a no that may pass by itself.
+    #[must_use]
+    pub fn decided_early(mut self, early: &Result<Permit, Denied>) -> Self {
+        self.0.facts.extend(early_facts(early));
+        let asked = early.as_ref().map_or_else(Denied::asked, Permit::asked);
+        self.0.detail.get_or_insert_default().insert(ASKED.to_owned(), json!(asked));
         self
     }
 
@@ -158,15 +172,10 @@ impl Happened {
         denied: &Denied,
         at: &str,
     ) -> Self {
-        Self::new(
-            "refusal",
-            json!({
-                "bundle": bundle, "case": case, "to": to, "reason": denied.reason.code(), "at": at,
-                "causes": denied.codes(), "policies": denied.policies, "policy_set": denied.policy, "engine": denied.engine_semantics,
-            }),
-        )
-        .on(subject)
-        .with_detail(json!({ "causes": denied.causes }))
+        Self::new("refusal", json!({ "bundle": bundle, "case": case, "to": to, "at": at }))
+            .and(refused_facts(denied))
+            .on(subject)
+            .with_detail(json!({ "causes": denied.causes, ASKED: denied.asked() }))
     }
 
     /// A second person confirmed a release: what exactly, and until when that counts.
@@ -265,17 +274,13 @@ impl Event for Release {
             "bundle": sealed.bundle, "case": sealed.case, "to": sealed.to, "content": sealed.kind.word(),
             "sealed_sha256": sealed.sealed_sha256, "sealed_bytes": sealed.sealed_bytes,
             "manifest_sha256": sealed.manifest_sha256, "attempt": self.attempt(), "purpose": self.purpose(),
-            "policies": permit.policies(), "policy_set": permit.policy(), "engine": permit.engine_semantics(),
-            "obligations": permit.obligations(),
         }));
-        if let Some((consent, version)) = permit.consent() {
-            facts.insert("consent".to_owned(), json!(consent));
-            facts.insert("consent_version".to_owned(), json!(version));
-        }
+        facts.extend(permit_facts(permit));
         if let Some(answers) = self.answers() {
             facts.insert("answers".to_owned(), json!(answers));
         }
-        Entry { kind: "release", facts, subject: Some(self.subject().clone()), detail: None }
+        let detail = object(json!({ ASKED: permit.asked() }));
+        Entry { kind: "release", facts, subject: Some(self.subject().clone()), detail: Some(detail) }
     }
 }
 
@@ -289,6 +294,38 @@ impl Event for Receipt {
         Entry { kind: "receipt", facts, subject: Some(self.about().subject.clone()), detail: None }
     }
 }
+
+/// What an entry says of a yes, beside what it is about: a replay compares it with the same of today.
+pub fn permit_facts(permit: &Permit) -> Object {
+    let mut facts = object(json!({
+        "policies": permit.policies(), "policy_set": permit.policy(), "engine": permit.engine_semantics(),
+        "obligations": permit.obligations(),
+    }));
+    if let Some((consent, version)) = permit.consent() {
+        facts.insert("consent".to_owned(), json!(consent));
+        facts.insert("consent_version".to_owned(), json!(version));
+    }
+    facts
+}
+
+/// What an entry says of a no, beside what it is about.
+pub fn refused_facts(denied: &Denied) -> Object {
+    object(json!({
+        "reason": denied.reason.code(), "causes": denied.codes(), "policies": denied.policies,
+        "policy_set": denied.policy, "engine": denied.engine_semantics,
+    }))
+}
+
+/// What an entry says of the decision at intake.
+pub fn early_facts(early: &Result<Permit, Denied>) -> Object {
+    object(match early {
+        Ok(_) => json!({ "decision": "permit" }),
+        Err(denied) => json!({ "decision": "deny", "reason": denied.reason.code() }),
+    })
+}
+
+/// Where an entry's sealed part holds what the decision was told.
+pub const ASKED: &str = "asked";
 
 /// How many paths or findings an entry's detail lists: with the longest paths they stay below what the store takes.
 const PATHS_MAX: usize = 20;

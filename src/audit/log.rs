@@ -12,7 +12,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 pub use self::open::{InitLogError, LogParts, OnFailure, OpenLogError, SignsNotes, init};
@@ -20,7 +20,7 @@ use self::writer::{Command, Request};
 use crate::audit::event::Event;
 use crate::audit::note::LogKey;
 use crate::audit::reader::Reader;
-use crate::clock::{Timestamp, read_stamp, stamp};
+use crate::clock::Timestamp;
 use crate::id::Digest;
 use crate::leaf::LeafError;
 use crate::store::{Delete, Job, Malformed, Put, Settle, Space};
@@ -42,7 +42,7 @@ pub struct Place {
     /// The root over the log up to and with this entry.
     pub root: Digest,
     /// When it was recorded.
-    #[serde(serialize_with = "write_at", deserialize_with = "read_at")]
+    #[serde(with = "crate::clock::stamped")]
     pub at: Timestamp,
 }
 
@@ -277,15 +277,6 @@ impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Log({}, {} entries)", self.0.key.name(), self.size())
     }
-}
-
-fn write_at<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&stamp(*at))
-}
-
-fn read_at<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    read_stamp(&text).ok_or_else(|| serde::de::Error::custom("a time must look like 2026-11-22T10:15:30.000000Z"))
 }
 
 #[cfg(test)]

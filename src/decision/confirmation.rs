@@ -31,11 +31,13 @@ pub struct Approval {
 }
 
 /// Who stands behind a release.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Confirmation {
     /// Who sent it.
     pub sent_by: u32,
     /// The sealed file and its bag, by digest; `None` before it is sealed, when nobody can have confirmed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealed: Option<(Digest, Digest)>,
     /// The approvals on file.
     pub approvals: Vec<Approval>,

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{ENGINE_SEMANTICS, Request};
+use super::{Asked, ENGINE_SEMANTICS, Request};
 use crate::consent::Finding;
 use crate::id::Digest;
 use crate::policy::Verdict;
@@ -29,6 +29,8 @@ pub struct Denied {
     pub policy: Digest,
     /// The version of the rules by which it was decided.
     pub engine_semantics: &'static str,
+    #[serde(skip)]
+    asked: Box<Asked>,
 }
 
 /// One cause of a denial.
@@ -47,13 +49,13 @@ pub struct Cause {
 pub const CAUSES_MAX: usize = 32;
 
 impl Denied {
-    pub(super) fn incomplete(policy: Digest, what: &str) -> Self {
+    pub(super) fn incomplete(asked: Box<Asked>, what: &str) -> Self {
         let cause = Cause { document: None, reason: Reason::RequestIncomplete, text: what.to_owned() };
-        Self::of(policy, vec![cause], Verdict::default())
+        Self::of(asked, vec![cause], Verdict::default())
     }
 
     /// The patient's reasons come before the institution's: they are the ones that a person must heed first.
-    pub(super) fn new(request: &Request, policy: Digest, findings: Vec<Finding>, verdict: Verdict) -> Self {
+    pub(super) fn new(request: &Request, asked: Box<Asked>, findings: Vec<Finding>, verdict: Verdict) -> Self {
         let by_consent = !findings.is_empty();
         let path = |index: usize| request.documents.get(index).map(|document| document.path.to_string());
         let mut causes: Vec<Cause> = findings
@@ -81,10 +83,10 @@ impl Denied {
             let text = "no rule of the policy allows this".to_owned();
             causes.push(Cause { document: None, reason: Reason::Policy, text });
         }
-        Self::of(policy, causes, verdict)
+        Self::of(asked, causes, verdict)
     }
 
-    fn of(policy: Digest, mut causes: Vec<Cause>, verdict: Verdict) -> Self {
+    fn of(asked: Box<Asked>, mut causes: Vec<Cause>, verdict: Verdict) -> Self {
         let reason = causes.first().map_or(Reason::Policy, |cause| cause.reason);
         let more = u32::try_from(causes.len().saturating_sub(CAUSES_MAX)).unwrap_or(u32::MAX);
         causes.truncate(CAUSES_MAX);
@@ -94,9 +96,15 @@ impl Denied {
             more,
             policies: verdict.rules.into_iter().filter(|rule| rule.reason.is_some()).map(|rule| rule.id).collect(),
             errors: verdict.errors.into_boxed_slice(),
-            policy,
+            policy: asked.policy,
             engine_semantics: ENGINE_SEMANTICS,
+            asked,
         }
+    }
+
+    /// What the decision was told.
+    pub const fn asked(&self) -> &Asked {
+        &self.asked
     }
 
     /// The codes of all causes, each once, in their order: what the log may hold in clear.

@@ -16,7 +16,7 @@ use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::bundle::claim::Claim;
 use crate::bundle::document::{Document, PatientCheck};
-use crate::decision::Denied;
+use crate::decision::{Denied, Permit};
 use crate::gateway::{Draft, Gateway, Row, put};
 use crate::id::{BundleId, CaseId, InstitutionId};
 use crate::problem::{Item, Problem};
@@ -100,7 +100,7 @@ pub async fn announce_draft(gateway: &Gateway, staff: Staff, draft: Draft) -> Re
         return Err(refuse_documents(gateway, staff, &draft, Reason::PatientMismatch, mismatches).await);
     }
     let documents = sealing::claimed_documents(gateway, &draft)?;
-    ask_early(gateway, staff, &draft, &documents).await?;
+    drop(ask_early(gateway, staff, &draft, &documents).await?);
     let announced = Announced { bundle: draft.bundle.clone(), state: "draft" };
     tracing::debug!(bundle = %draft.bundle, "announced");
     gateway.drafts.keep(draft);
@@ -144,8 +144,8 @@ pub async fn fill(
         Err(sealing::SealingError::Problem(problem)) => return Err(problem.about(&draft.bundle)),
     };
     // What the documents turned out to be may differ from what was claimed.
-    let waits_for = match ask_early(gateway, staff, &draft, &done.documents).await {
-        Ok(waits_for) => waits_for,
+    let early = match ask_early(gateway, staff, &draft, &done.documents).await {
+        Ok(early) => early,
         Err(problem) => {
             done.discard(gateway);
             return Err(problem);
@@ -157,17 +157,19 @@ pub async fn fill(
     let now = gateway.now();
     let mut record = BundleRecord::sealed(new_bundle(&draft, done.documents.len()), done.sealed.clone(), now);
     let mut job = queue::first_job(&record, now);
-    match waits_for {
-        Some(denied) if denied.reason == Reason::ApprovalNeeded => {
-            gateway.enter(refusal(&draft, &denied).by(staff.uid), Change::default()).await?;
+    match &early {
+        Err(denied) if denied.reason == Reason::ApprovalNeeded => {
+            gateway.enter(refusal(&draft, denied).by(staff.uid), Change::default()).await?;
             job.due = queue::given_up_at(gateway, &record, now);
             record = record.awaits_approval(now, job.due);
         }
-        waits_for => record.reason = waits_for.map(|denied| denied.reason),
+        Err(denied) => record.reason = Some(denied.reason),
+        Ok(_) => {}
     }
     let paths: Vec<String> = done.documents.iter().map(|document| document.path.to_string()).collect();
     let event =
-        Happened::sealed(&done.sealed, &record.subject, record.documents, draft.confirm_patient.as_deref(), &paths);
+        Happened::sealed(&done.sealed, &record.subject, record.documents, draft.confirm_patient.as_deref(), &paths)
+            .decided_early(&early);
     let mut puts = gateway.seal_parts(Space::Bundle, bundle.as_str().as_bytes(), &record.subject, &done.documents)?;
     puts.extend(new_rows(&record));
     let change = Change { puts, enqueue: vec![job], ..Change::default() };
@@ -338,13 +340,17 @@ async fn ask_early(
     staff: Staff,
     draft: &Draft,
     documents: &[Document],
-) -> Result<Option<Denied>, Problem> {
+) -> Result<Result<Permit, Denied>, Problem> {
     let question = release::question_of_new(gateway, &new_bundle(draft, documents.len()), documents)?;
     let now = gateway.now();
-    let Err(denied) = crate::decision::decide(&gateway.gates(), &question, now) else { return Ok(None) };
-    // What may pass by itself, or when a second person says yes, is sealed and waits; everything else is refused here and now.
+    let denied = match crate::decision::decide(&gateway.gates(), &question, now) {
+        Ok(permit) => return Ok(Ok(permit)),
+        Err(denied) => denied,
+    };
+    // What may pass by itself, or when a second person says yes, is sealed and waits; everything else is refused here
+    // and now.
     if queue::passes_by_itself(denied.reason) || denied.reason == Reason::ApprovalNeeded {
-        return Ok(Some(denied));
+        return Ok(Err(denied));
     }
     let record = BundleRecord::refused_early(new_bundle(draft, documents.len()), denied.reason, now);
     let case = &draft.case;

@@ -9,7 +9,7 @@ use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
 use crate::consent::Consent;
-use crate::gateway::{ConsentPrivate, Gateway, Row, put};
+use crate::gateway::{ConsentPrivate, Gateway, Row};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
 use crate::reason::Reason;
@@ -50,10 +50,10 @@ pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<Con
         countries: gateway.partners()?.iter().map(|p| (p.id().clone(), p.card().country.clone())).collect(),
         withdrawn: None,
     };
-    let private = ConsentPrivate { resource: resource.to_owned(), withdrawn_because: None };
+    let private = ConsentPrivate { resource: resource.to_owned() };
     let key = record.consent.as_str().as_bytes();
     let mut puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
-    puts.push(put(Space::Consent, key, &record, Expect::Absent));
+    puts.extend(gateway.consent_version(&record, Expect::Absent));
     puts.push(index(&subject, &record.consent));
     let event = Happened::consent_added(&record.consent, &subject, &words, Digest::of(resource.as_bytes()));
     gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
@@ -115,14 +115,8 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
     record.version += 1;
     record.withdrawn = Some(clock::stamp(now));
     let subject = record.subject.clone();
-    let key = id.as_str().as_bytes();
-    let mut private: ConsentPrivate = gateway
-        .open_parts(Space::Consent, key, &subject)?
-        .ok_or_else(|| Problem::conflict("this patient's data was erased"))?;
-    private.withdrawn_because = Some(reason.to_owned());
-    let puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
-    let mut change = Change { puts, ..Change::default() };
-    change.puts.push(put(Space::Consent, key, &record, expect));
+    // The reason stands in the entry's detail alone: the resource that earlier decisions read is never written again.
+    let mut change = Change { puts: gateway.consent_version(&record, expect).into(), ..Change::default() };
     let (mut cancelled, mut delivered) = (Vec::new(), Vec::new());
     for bundle in gateway.bundles_of(&subject)? {
         match bundle.value.state() {

@@ -4,19 +4,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{Gateway, Row, put};
 use crate::bundle::document::Document;
-use crate::id::{PatientIdentifier, SubjectId};
+use crate::id::{ConsentId, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
 use crate::records::{BundleRecord, CasePrivate, CaseRecord, ConsentRecord};
 use crate::store::{Expect, Put, Space};
 
-/// What a consent's sealed part holds: the resource, byte for byte.
+/// What a consent's sealed part holds: the resource, byte for byte. Written once: what happens to a consent later
+/// stands in its record and in the log, so that every decision that read the resource can be taken again.
 #[derive(Deserialize, Serialize)]
 pub struct ConsentPrivate {
     /// The resource as it was given.
     pub resource: String,
-    /// Why it was withdrawn.
-    #[serde(default)]
-    pub withdrawn_because: Option<String>,
 }
 
 impl std::fmt::Debug for ConsentPrivate {
@@ -39,6 +37,20 @@ impl Gateway {
     /// Every consent of a patient, withdrawn ones too.
     pub fn consents_of(&self, subject: &SubjectId) -> Result<Vec<Row<ConsentRecord>>, Problem> {
         self.indexed(Space::Consent, &format!("consents/{subject}/"))
+    }
+
+    /// The puts of a consent's record: the newest version, and the same beside the versions before it, for good.
+    pub fn consent_version(&self, record: &ConsentRecord, expect: Expect) -> [Put; 2] {
+        let kept = version_key(&record.consent, record.version);
+        [
+            put(Space::Consent, record.consent.as_str().as_bytes(), record, expect),
+            put(Space::Index, &kept, record, Expect::Absent),
+        ]
+    }
+
+    /// One version of a consent's record.
+    pub fn consent_as_of(&self, consent: &ConsentId, version: u64) -> Result<Option<ConsentRecord>, Problem> {
+        Ok(self.row(Space::Index, &version_key(consent, version))?.map(|row| row.value))
     }
 
     /// Every bundle of a patient.
@@ -78,4 +90,8 @@ impl Gateway {
         })?;
         Ok(rows)
     }
+}
+
+fn version_key(consent: &ConsentId, version: u64) -> Vec<u8> {
+    format!("consent-version/{consent}/{version}").into_bytes()
 }

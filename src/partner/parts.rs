@@ -167,20 +167,7 @@ pub fn log_name(id: &InstitutionId) -> String {
 }
 
 /// A time in the one form of signed statements.
-pub(super) mod stamped {
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    use crate::clock::{Timestamp, read_stamp, stamp};
-
-    pub(crate) fn serialize<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&stamp(*at))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        read_stamp(&text).ok_or_else(|| serde::de::Error::custom("not a time such as 2026-11-22T10:15:30.000000Z"))
-    }
-}
+pub(super) use crate::clock::stamped;
 
 /// A time that a person may have given: any form of RFC 3339 is read.
 pub(super) mod time {

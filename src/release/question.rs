@@ -7,7 +7,7 @@ use crate::clock;
 use crate::consent::{Consent, OnFile};
 use crate::decision::{Basis, CaseState, Confirmation, DELIVERY_MEETS, Kind, PartnerState, Request};
 use crate::gateway::Gateway;
-use crate::id::{BundleId, ConsentId};
+use crate::id::{BundleId, ConsentId, Digest};
 use crate::partner::Partner;
 use crate::problem::Problem;
 use crate::records::{BundleRecord, CaseRecord, NewBundle};
@@ -116,6 +116,7 @@ fn consents_on_file(gateway: &Gateway, case: &CaseRecord, without: Option<&Conse
             version: record.version,
             withdrawn,
             countries: record.countries.into_iter().collect::<BTreeMap<_, _>>(),
+            sha256: Digest::of(private.resource.as_bytes()),
             consent: Consent::parse(private.resource.as_bytes()),
         });
     }

@@ -72,6 +72,7 @@ pub(crate) fn on_file(resource: &Value) -> OnFile {
         version: 1,
         withdrawn: None,
         countries: BTreeMap::from([(id("heidelberg"), country("DE")), (id("mayo"), country("US"))]),
+        sha256: Digest::of(&serde_json::to_vec(resource).expect("serialises")),
         consent: Consent::parse(&serde_json::to_vec(resource).expect("serialises")),
     }
 }

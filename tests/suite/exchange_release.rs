@@ -28,6 +28,8 @@ async fn release(log: &Log, sealed: &Sealed, to: &str) -> Recorded<Release> {
     });
     let mut request = asking::request(vec![asking::on_file(&consent)]);
     request.bundle = sealed.offer.bundle.clone();
+    // What was decided on is sealed under the patient's key, so the patient must be known.
+    request.case.subject = log.reader().subjects().find_or_create(&request.patient[0]).expect("a subject");
     request.partner.id = to.parse().expect("an id");
     request.partner.country = if to == "mayo" { "US" } else { "DE" }.parse().expect("a country");
     let permit = asking::ask_at(&mut request, NOW).expect("a permit");
