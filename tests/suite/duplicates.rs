@@ -1,25 +1,21 @@
 //! Is the same dispatch one delivery, and does nobody else's word count for a receipt? Two real gateways, and a line
 //! or a door on which the test says what a gateway never would.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use medseal::clock::Clock;
 use medseal::config::PostQuantum;
 use medseal::id::{Digest, InstitutionId};
 use medseal::keys::Keys;
-use medseal::receive::{self, Answer, Body, Caller, Receiver, Reception};
+use medseal::receive;
 use medseal::tls::{PeerTrust, Tls};
 use medseal::vault::Vault;
-use medseal::wire::{
-    Code, Handover, Limits, Offer, Pong, Progress, ReceiptAnswer, SegmentHead, Target, TransferId, TransferState,
-};
+use medseal::wire::{Code, Handover, Limits, Offer, ReceiptAnswer, Target};
 use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 
-use crate::exchange_rig::Raw;
+use crate::exchange_rig::{Raw, front};
 use crate::site::{Pair, Site};
 
 fn id(site: &Site) -> InstitutionId {
@@ -123,52 +119,6 @@ async fn a_dispatch_on_the_line_of_another_partner_is_refused_and_tells_it_nothi
     assert_eq!(holdings(&pair.institute).0, before);
 }
 
-/// A gateway with the institute's own certificate that takes every byte and answers with a receipt of its choice.
-struct Liar {
-    us: InstitutionId,
-    receiver: Arc<Receiver>,
-    receipt: ReceiptAnswer,
-}
-
-impl Reception for Liar {
-    fn knows(&self, _: &InstitutionId) -> bool {
-        true
-    }
-
-    fn ping(&self) -> Pong {
-        Pong { institution: self.us.clone(), time: "2026-11-22T12:00:00.000000Z".to_owned() }
-    }
-
-    fn offer<'a>(&'a self, caller: &'a Caller, offer: Offer) -> Answer<'a, TransferState> {
-        Box::pin(async move { self.receiver.offer(&caller.institution, &offer).await.map_err(|error| error.code()) })
-    }
-
-    fn segment<'a>(
-        &'a self,
-        caller: &'a Caller,
-        transfer: &'a TransferId,
-        head: SegmentHead,
-        body: &'a mut Body,
-    ) -> Answer<'a, Progress> {
-        Box::pin(async move {
-            let taken = self.receiver.segment(&caller.institution, transfer, &head, body).await;
-            taken.map_err(|error| error.code())
-        })
-    }
-
-    fn progress<'a>(&'a self, _: &'a Caller, _: &'a TransferId) -> Answer<'a, Progress> {
-        Box::pin(async { Err(Code::NotFound) })
-    }
-
-    fn hand_over<'a>(&'a self, _: &'a Caller, _: &'a TransferId, _: Handover) -> Answer<'a, ReceiptAnswer> {
-        Box::pin(async { Ok(self.receipt.clone()) })
-    }
-
-    fn receipt<'a>(&'a self, _: &'a Caller, _: &'a Digest) -> Answer<'a, Option<ReceiptAnswer>> {
-        Box::pin(async { Ok(Some(self.receipt.clone())) })
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_for_another_bundle_delivers_nothing_and_the_true_one_still_does() {
     let mut pair = Pair::ready();
@@ -178,15 +128,13 @@ async fn a_receipt_for_another_bundle_delivers_nothing_and_the_true_one_still_do
 
     let folder = tempfile::tempdir().expect("a folder");
     Vault::create(&folder.path().join("vault"), 0).expect("a vault");
-    let vault = Arc::new(Vault::open(&folder.path().join("vault"), 0).expect("a vault"));
-    let receiver = Receiver::open(vault, &folder.path().join("transfers"), Limits::default(), Clock::system());
-    let liar = Liar { us: id(&pair.institute), receiver: Arc::new(receiver.expect("a receiver")), receipt };
+    // It has the institute's own certificate, takes every byte, and answers with that receipt.
+    let liar = front(folder.path(), &id(&pair.institute), &Limits::default(), Some(receipt));
     let listener = TcpListener::bind(("127.0.0.1", pair.institute.port)).await.expect("the institute's port");
     let (stop, stopped) = oneshot::channel::<()>();
-    let door =
-        receive::serve(listener, tls(&pair.institute, &pair.hospital), Arc::new(liar), Limits::default(), async move {
-            drop(stopped.await);
-        });
+    let door = receive::serve(listener, tls(&pair.institute, &pair.hospital), liar, Limits::default(), async move {
+        drop(stopped.await);
+    });
     let door = tokio::spawn(door);
 
     let bundle = pair.send(&[]).ok().text("bundle");

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use medseal::clock::Clock;
@@ -57,6 +57,8 @@ pub(crate) struct Front {
     pub(crate) suspended: Mutex<BTreeSet<InstitutionId>>,
     us: InstitutionId,
     receipts: Mutex<BTreeMap<(InstitutionId, Digest), ReceiptAnswer>>,
+    /// What it answers to everyone instead of a receipt of its own making.
+    lie: Option<ReceiptAnswer>,
     /// Tells that a handover has begun; it goes on once `gate` can be read.
     pub(crate) begun: tokio::sync::Notify,
     pub(crate) gate: tokio::sync::RwLock<()>,
@@ -101,6 +103,9 @@ impl Reception for Front {
         handover: Handover,
     ) -> Answer<'a, ReceiptAnswer> {
         Box::pin(async move {
+            if let Some(lie) = &self.lie {
+                return Ok(lie.clone());
+            }
             let key = (caller.institution.clone(), Digest::of(handover.dispatch.as_bytes()));
             if let Some(receipt) = self.receipts.lock().expect("a lock").get(&key) {
                 return Ok(receipt.clone());
@@ -119,7 +124,10 @@ impl Reception for Front {
 
     fn receipt<'a>(&'a self, caller: &'a Caller, dispatch: &'a Digest) -> Answer<'a, Option<ReceiptAnswer>> {
         let key = (caller.institution.clone(), *dispatch);
-        Box::pin(async move { Ok(self.receipts.lock().expect("a lock").get(&key).cloned()) })
+        Box::pin(async move {
+            let lie = self.lie.clone();
+            Ok(lie.or_else(|| self.receipts.lock().expect("a lock").get(&key).cloned()))
+        })
     }
 }
 
@@ -144,7 +152,7 @@ impl Rig {
         clinic.trusts(&[&expert]);
         let dir = tempfile::tempdir().expect("a folder");
         Vault::create(&dir.path().join("vault"), 0).expect("a vault");
-        let front = front(&dir, &expert, &limits);
+        let front = front(dir.path(), &expert.id, &limits, None);
         let unbound = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut rig = Self { expert, hospital, clinic, front, address: unbound, limits, dir, running: None };
         rig.start().await;
@@ -167,7 +175,7 @@ impl Rig {
         let (stop, task) = self.running.take().expect("it runs");
         stop.send(()).expect("it runs");
         task.await.expect("it ended well");
-        self.front = front(&self.dir, &self.expert, &self.limits);
+        self.front = front(self.dir.path(), &self.expert.id, &self.limits, None);
         self.start().await;
     }
 
@@ -189,15 +197,16 @@ impl Rig {
     }
 }
 
-fn front(dir: &tempfile::TempDir, us: &Institution, limits: &Limits) -> Arc<Front> {
-    let vault = Arc::new(Vault::open(&dir.path().join("vault"), 0).expect("a vault"));
-    let journals = dir.path().join("transfers");
-    let receiver = Receiver::open(vault, &journals, limits.clone(), Clock::system()).expect("a receiver");
+/// The front of a gateway whose vault stands in `dir` already.
+pub(crate) fn front(dir: &Path, us: &InstitutionId, limits: &Limits, lie: Option<ReceiptAnswer>) -> Arc<Front> {
+    let vault = Arc::new(Vault::open(&dir.join("vault"), 0).expect("a vault"));
+    let receiver = Receiver::open(vault, &dir.join("transfers"), limits.clone(), Clock::system()).expect("a receiver");
     Arc::new(Front {
         receiver: Arc::new(receiver),
         suspended: Mutex::default(),
-        us: us.id.clone(),
+        us: us.clone(),
         receipts: Mutex::default(),
+        lie,
         begun: tokio::sync::Notify::new(),
         gate: tokio::sync::RwLock::default(),
     })

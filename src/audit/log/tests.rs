@@ -1,231 +1,22 @@
 //! The log against a store in memory that can be held up or made to fail.
 
+mod rig;
+
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Condvar;
 use std::task::Poll;
 
-use serde_json::json;
-use tempfile::TempDir;
-
+use self::rig::{Fate, Home, Note, TestStore, note};
 use super::*;
-use crate::audit::event::Entry;
 use crate::audit::note::Checkpoint;
 use crate::audit::reader::Detail;
 use crate::audit::tree::Frontier;
-use crate::clock::Clock;
 use crate::durable;
 use crate::id::SubjectId;
-use crate::json::{self, Object};
-use crate::keys::SubjectsKey;
+use crate::json;
 use crate::leaf::{self, Leaf};
 use crate::signature::NoteSigner;
-use crate::store::memory::MemoryStore;
-use crate::store::{CommitError, Expect, Head, Lease, LeaseToken, Store, StoreError, Versioned, WriteSet};
-use crate::subject::Subjects;
-
-#[derive(Clone, Debug)]
-struct Note {
-    text: String,
-    about: Option<(SubjectId, String)>,
-}
-
-impl Event for Note {
-    fn entry(&self) -> Entry {
-        Entry {
-            kind: "note",
-            facts: Object::from([("text".to_owned(), json!(self.text))]),
-            subject: self.about.as_ref().map(|(subject, _)| subject.clone()),
-            detail: self.about.as_ref().map(|(_, name)| Object::from([("name".to_owned(), json!(name))])),
-        }
-    }
-}
-
-fn note(text: &str) -> Note {
-    Note { text: text.to_owned(), about: None }
-}
-
-/// A store that can be held up, and that can fail at a commit with the write kept or lost.
-#[derive(Debug)]
-struct TestStore {
-    inner: MemoryStore,
-    control: Mutex<Control>,
-    moved: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Control {
-    held: bool,
-    arrived: usize,
-    commits: usize,
-    fail_at: Option<(usize, Fate)>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Fate {
-    Kept,
-    Lost,
-    Panic,
-}
-
-impl TestStore {
-    fn create() -> Arc<Self> {
-        Arc::new(Self { inner: MemoryStore::create(), control: Mutex::default(), moved: Condvar::new() })
-    }
-
-    fn hold(&self, held: bool) {
-        self.control.lock().unwrap().held = held;
-        self.moved.notify_all();
-    }
-
-    fn fail_at(&self, commit: usize, fate: Fate) {
-        let mut control = self.control.lock().unwrap();
-        control.fail_at = Some((control.commits + commit, fate));
-    }
-
-    fn commits(&self) -> usize {
-        self.control.lock().unwrap().commits
-    }
-
-    /// Waits until a commit stands at the closed gate.
-    fn wait_for_arrival(&self) {
-        let mut control = self.control.lock().unwrap();
-        while control.arrived == 0 {
-            control = self.moved.wait(control).unwrap();
-        }
-    }
-}
-
-impl Store for TestStore {
-    fn head(&self) -> Result<Head, StoreError> {
-        self.inner.head()
-    }
-
-    fn commit(&self, set: WriteSet) -> Result<(), CommitError> {
-        let mut control = self.control.lock().unwrap();
-        control.arrived += 1;
-        self.moved.notify_all();
-        while control.held {
-            control = self.moved.wait(control).unwrap();
-        }
-        control.arrived -= 1;
-        control.commits += 1;
-        let fate = control.fail_at.filter(|(at, _)| *at == control.commits).map(|(_, fate)| fate);
-        drop(control);
-        let failed = || StoreError::Failed { doing: "a test", why: "the disk is on fire".into() };
-        match fate {
-            None => self.inner.commit(set),
-            Some(Fate::Kept) => self.inner.commit(set).and(Err(failed().into())),
-            Some(Fate::Lost) => Err(failed().into()),
-            Some(Fate::Panic) => panic!("the engine panics, as the test wants"),
-        }
-    }
-
-    fn read(&self, from: u64, limit: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
-        self.inner.read(from, limit)
-    }
-
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Versioned>, StoreError> {
-        self.inner.get(space, key)
-    }
-
-    fn scan(
-        &self,
-        space: Space,
-        prefix: &[u8],
-        after: Option<&[u8]>,
-        limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Versioned)>, StoreError> {
-        self.inner.scan(space, prefix, after, limit)
-    }
-
-    fn claim(&self, kind: &str, owner: &str, ttl_s: u32, now: Timestamp) -> Result<Option<Lease>, StoreError> {
-        self.inner.claim(kind, owner, ttl_s, now)
-    }
-
-    fn extend(&self, token: &LeaseToken, ttl_s: u32, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.extend(token, ttl_s, now)
-    }
-
-    fn release(&self, token: &LeaseToken) -> Result<(), StoreError> {
-        self.inner.release(token)
-    }
-
-    fn next_due(&self, kind: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.inner.next_due(kind)
-    }
-
-    fn job(&self, kind: &str, key: &[u8]) -> Result<Option<Job>, StoreError> {
-        self.inner.job(kind, key)
-    }
-
-    fn jobs(&self, limit: usize) -> Result<Vec<Job>, StoreError> {
-        self.inner.jobs(limit)
-    }
-}
-
-struct Home {
-    folder: TempDir,
-    store: Arc<TestStore>,
-    subjects: Arc<Subjects>,
-    clock: Clock,
-}
-
-impl Home {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let subjects = Subjects::create(&folder.path().join("subjects"), &SubjectsKey::random()).unwrap();
-        durable::create_dir(&folder.path().join("head"), 0o755).unwrap();
-        let home = Self {
-            folder,
-            store: TestStore::create(),
-            subjects: Arc::new(subjects),
-            clock: Clock::set_to("2026-11-22T10:00:00Z".parse().unwrap()),
-        };
-        init(&home.parts(), &"st-mary".parse().unwrap()).unwrap();
-        home
-    }
-
-    fn parts(&self) -> LogParts {
-        LogParts {
-            store: Arc::clone(&self.store) as Arc<dyn Store>,
-            subjects: Arc::clone(&self.subjects),
-            signer: Arc::new(NoteSigner::from_seed(&[7; 32])),
-            head_dir: self.folder.path().join("head"),
-            clock: self.clock.clone(),
-            origin: "st-mary.example/audit".parse().unwrap(),
-            on_failure: OnFailure::Stop,
-        }
-    }
-
-    fn open(&self) -> Log {
-        Log::open(self.parts()).unwrap()
-    }
-
-    fn head_file(&self) -> std::path::PathBuf {
-        self.folder.path().join("head/checkpoint")
-    }
-
-    /// The texts of the notes in the log, after checking each link, and the newest checkpoint against the tree.
-    fn verified(&self) -> Vec<String> {
-        let lines = self.store.read(0, usize::MAX).unwrap();
-        let (mut prev, mut tree, mut texts) = (leaf::NO_LEAF, Frontier::new(), Vec::new());
-        let key = LogKey::new("st-mary.example/audit".parse().unwrap(), NoteSigner::from_seed(&[7; 32]).public());
-        let signed = Checkpoint::open(&std::fs::read(self.head_file()).unwrap(), &[key]).unwrap();
-        for (seq, line) in &lines {
-            let leaf = Leaf::read(line).unwrap();
-            assert_eq!((leaf.seq, leaf.prev), (*seq, prev));
-            prev = leaf::hash(line);
-            tree.push(prev);
-            if tree.size() == signed.size {
-                assert_eq!(tree.root(), signed.root);
-            }
-            texts.extend(leaf.facts.get("text").and_then(|text| text.as_str()).map(str::to_owned));
-        }
-        assert!(signed.size <= tree.size(), "more is signed than there is");
-        texts
-    }
-}
+use crate::store::{Expect, Head, Store, WriteSet};
 
 fn record(log: &Log, event: Note, change: Change) -> Place {
     log.append_blocking(event, change).unwrap().place().clone()
@@ -532,30 +323,47 @@ fn opening_reads_on_from_the_saved_edge_and_from_nothing_alike() {
 fn an_error_of_the_store_is_never_an_answer_and_nothing_answered_is_lost() {
     for fate in [Fate::Kept, Fate::Lost, Fate::Panic] {
         for step in 1..=4 {
-            let home = Home::new();
-            let log = home.open();
-            home.store.fail_at(step, fate);
-            let mut answered = Vec::new();
-            for at in 0..6 {
-                match log.append_blocking(note(&at.to_string()), Change::default()) {
-                    Ok(recorded) => answered.push(recorded.event().text.clone()),
-                    Err(why) => assert!(matches!(why, AppendError::Stopped), "{why}"),
-                }
-            }
-            assert_eq!(answered.len(), step - 1, "{fate:?} at {step}: nobody is answered after the error");
-            block_on::block_on(log.died());
-            assert!(log.sign_now_blocking().is_err() && log.close().is_err());
-            drop(log);
-            let log = home.open();
-            record(&log, note("again"), Change::default());
-            log.close().unwrap();
-            let mut found = home.verified();
-            assert_eq!(found.pop().as_deref(), Some("again"));
-            assert!(found.starts_with(&answered), "{fate:?} at {step}: {found:?} lacks one of {answered:?}");
-            let kept = usize::from(fate == Fate::Kept);
-            assert_eq!(found.len(), answered.len() + kept);
+            let home = fails_at(Home::new(), step, fate);
+            goes_on(&home, step, fate);
         }
     }
+}
+
+#[test]
+fn nothing_answered_is_lost_on_the_disk_when_a_commit_fails_at_any_step() {
+    for fate in [Fate::Kept, Fate::Lost, Fate::Panic] {
+        for step in 1..=4 {
+            let home = fails_at(Home::on_disk(), step, fate);
+            goes_on(&home.restart(), step, fate);
+        }
+    }
+}
+
+/// Six entries into a log whose store fails at one of them.
+fn fails_at(home: Home, step: usize, fate: Fate) -> Home {
+    let log = home.open();
+    home.store.fail_at(step, fate);
+    let answers: Vec<_> = (0..6).map(|at: i32| log.append_blocking(note(&at.to_string()), Change::default())).collect();
+    for (at, answer) in answers.iter().enumerate() {
+        let answered = at + 1 < step;
+        assert_eq!(answered, answer.is_ok(), "{fate:?} at {step}: nobody is answered after the error");
+        assert!(answered || matches!(answer, Err(AppendError::Stopped)), "{answer:?}");
+    }
+    block_on::block_on(log.died());
+    assert!(log.sign_now_blocking().is_err() && log.close().is_err());
+    drop(log);
+    home
+}
+
+/// The next start goes on after every entry that was answered.
+fn goes_on(home: &Home, step: usize, fate: Fate) {
+    let log = home.open();
+    record(&log, note("again"), Change::default());
+    log.close().unwrap();
+    let kept = usize::from(fate == Fate::Kept);
+    let mut expected: Vec<_> = (0..step - 1 + kept).map(|at| at.to_string()).collect();
+    expected.push("again".to_owned());
+    assert_eq!(home.verified(), expected, "{fate:?} at {step}");
 }
 
 #[test]
