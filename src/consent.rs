@@ -1,4 +1,4 @@
-//! The patient's will: FHIR Consent, read strictly, and asked about each document of each release.
+//! The patient's will: FHIR Consent (R4, R5), read strictly, and asked about each document of each release.
 //!
 //! Rule: only an active consent that is wholly understood can permit, and only by itself; anything else that it might
 //! mean is a no. docs/CONSENT.md lists what is evaluated.
@@ -10,18 +10,23 @@ use crate::id::{ConsentId, Country, Digest, InstitutionId, PatientIdentifier};
 use crate::reason::Reason;
 
 pub use evaluate::{Answer, Finding, Granted, Question, evaluate};
+pub use obligations::{ALWAYS, PART2_NOTICE, obligations};
 
 mod evaluate;
+mod extensions;
 mod matching;
 mod moment;
+mod obligations;
+mod provision;
 mod reader;
 mod shape;
 pub(crate) mod terminology;
 mod tree;
 mod words;
 
-/// The version of the rules by which consents are read; it stands in every permit and denial.
-pub const ENGINE_SEMANTICS: &str = "medseal-consent-1 (fhir r4)";
+/// The version of the rules by which consents are read; it stands, in [`crate::decision::ENGINE_SEMANTICS`], in every
+/// decision.
+pub const ENGINE_SEMANTICS: &str = "medseal-consent-2";
 
 /// The identifier system under which a consent names institutions.
 pub const INSTITUTION_SYSTEM: &str = "urn:medseal:institution";
@@ -32,22 +37,36 @@ pub const CONSENT_BYTES_MAX: usize = tree::BYTES_MAX;
 /// A consent that names no end permits for this long from the day it was given.
 pub const OPEN_ENDED_DAYS_MAX: i64 = 365;
 
-/// One FHIR Consent, understood.
+/// One consent, understood, whatever it was written in.
 ///
 /// `Debug` shows no identifier.
 #[derive(Debug)]
 pub struct Consent {
+    source: Source,
     status: Status,
     about_privacy: bool,
     patient: PatientIdentifier,
     given: Option<moment::Moment>,
+    /// When it holds as a whole.
+    period: Option<moment::Period>,
+    /// What it says first: the root provision of R4, the decision of R5. Its exceptions say the opposite.
+    base: Provision,
+    /// Permits beside the base: IHE PCF reads a permit nested under a permit so.
+    added: Vec<Provision>,
+    terms: Terms,
+}
+
+/// One provision, with the exceptions to it.
+#[derive(Debug)]
+struct Provision {
     effect: Effect,
+    /// When it holds, within the period of its consent. A denial's end is not counted on.
     period: Option<moment::Period>,
     limits: Limits,
-    /// Nested provisions: each denies a part of what the root permits.
-    exceptions: Vec<Limits>,
-    source: Source,
-    terms: Terms,
+    /// Each of the opposite effect.
+    exceptions: Vec<Provision>,
+    /// Where it stands, as a FHIR path.
+    path: String,
 }
 
 /// What a consent asks for beside saying yes or no.
@@ -106,11 +125,11 @@ pub enum Grantor {
     NotStated,
 }
 
-/// FHIR R4 `Consent.status`.
+/// FHIR `Consent.status`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Status {
     Active,
-    /// Draft, proposed, rejected, inactive or entered in error.
+    /// Draft, proposed, rejected, inactive, not done or entered in error.
     NotActive,
 }
 
@@ -118,6 +137,15 @@ enum Status {
 enum Effect {
     Permit,
     Deny,
+}
+
+impl Effect {
+    const fn opposite(self) -> Self {
+        match self {
+            Self::Permit => Self::Deny,
+            Self::Deny => Self::Permit,
+        }
+    }
 }
 
 /// What one provision is limited to. Elements are joined by AND, the values of one element by OR; an empty element
@@ -130,6 +158,8 @@ struct Limits {
     labels: Vec<Label>,
     classes: Vec<Class>,
     data_period: Option<moment::Period>,
+    /// Labels that say how to handle the documents, not which ones: a permission's alone.
+    handling: BTreeSet<String>,
     /// Elements that are read but not evaluated: they satisfy no permit and every denial.
     unsupported: BTreeSet<&'static str>,
 }
@@ -177,7 +207,7 @@ pub enum ConsentError {
     /// Not JSON, or not as FHIR writes it.
     #[error("the consent is not FHIR JSON: {0}")]
     Json(#[source] serde_json::Error),
-    /// An element has another shape than FHIR R4 gives it.
+    /// An element has another shape than FHIR gives it.
     #[error("{at} of the consent must be {expected}")]
     Invalid {
         /// The element, as a path.
@@ -193,11 +223,13 @@ pub enum ConsentError {
         /// What is wrong with it, in words.
         what: &'static str,
     },
-    /// A resource of another FHIR release.
-    #[error("the consent has {at}, an element of FHIR R5; medseal reads FHIR R4 consents")]
-    OtherRelease {
-        /// The element that gives it away.
-        at: &'static str,
+    /// Elements of two FHIR releases, which read the same provisions as opposites.
+    #[error("{r4} of the consent is an element of FHIR R4, and {r5} is one of FHIR R5: it must be one or the other")]
+    MixedReleases {
+        /// The element of R4.
+        r4: &'static str,
+        /// The element of R5.
+        r5: &'static str,
     },
     /// The parts of the consent say different things.
     #[error("the consent contradicts itself: {what}")]
@@ -213,14 +245,14 @@ impl ConsentError {
         match self {
             Self::TooLarge { .. } => Reason::LimitExceeded,
             Self::Json(_) | Self::Invalid { .. } => Reason::BadInput,
-            Self::Unsupported { .. } | Self::OtherRelease { .. } => Reason::ConsentUnsupported,
+            Self::Unsupported { .. } | Self::MixedReleases { .. } => Reason::ConsentUnsupported,
             Self::Ambiguous { .. } => Reason::ConsentAmbiguous,
         }
     }
 }
 
 impl Consent {
-    /// Reads a FHIR R4 Consent resource (JSON) by the profile of docs/CONSENT.md.
+    /// Reads a FHIR Consent resource (JSON, R4 or R5) by the profile of docs/CONSENT.md.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConsentError> {
         reader::read(&tree::Tree::read(bytes)?)
     }
@@ -230,16 +262,14 @@ impl Consent {
         &self.patient
     }
 
+    /// In which form it was written.
+    pub const fn source(&self) -> Source {
+        self.source
+    }
+
     /// The institutions that it names as recipients of a permission.
     pub fn recipients(&self) -> BTreeSet<&InstitutionId> {
-        self.limits
-            .recipients
-            .iter()
-            .filter_map(|recipient| match recipient {
-                Recipient::Institution(id) => Some(id),
-                Recipient::Unresolved => None,
-            })
-            .collect()
+        self.grants().into_iter().flat_map(Provision::institutions).collect()
     }
 
     /// What it permits, to whom and until when, in plain sentences.

@@ -17,6 +17,7 @@ use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, Pat
 use crate::partner::{Standing, TransferBasis};
 use crate::policy::{self, BundleFacts, CaseFacts, ConsentFacts, Facts, Policy, Verdict, Way};
 
+pub use crate::consent::PART2_NOTICE;
 pub use asked::{AgainError, Asked, AskedConsent, documents_digest, rules};
 pub use confirmation::{Approval, Confirmation, Confirmed};
 pub use denied::{CAUSES_MAX, Cause, Denied};
@@ -25,18 +26,16 @@ mod asked;
 mod confirmation;
 mod denied;
 
-/// The version of the rules by which a decision is taken; it stands in every permit and denial.
-pub const ENGINE_SEMANTICS: &str = "medseal-decision-1";
+/// The version of the rules by which a decision is taken, and that of the rules by which consents are read; it stands in
+/// every permit and denial.
+pub const ENGINE_SEMANTICS: &str = "medseal-decision-2/medseal-consent-2";
 
 /// A permit lives no longer than this, in seconds, unless the gates say less.
 pub const PERMIT_AGE_S_MAX: u32 = 60;
 
-/// What every delivery between gateways does: it encrypts, its dispatch forbids passing on without the patient's
-/// consent, and its descriptor carries the labels (v3-ActCode).
-pub const DELIVERY_MEETS: [&str; 3] = ["ENCRYPT", "NORDSCLCD", "PERSISTLABEL"];
-
-/// The obligation that comes with records of substance use: 42 CFR 2.32.
-pub const PART2_NOTICE: &str = "PART2-NOTICE";
+/// What every delivery between gateways does (v3-ActCode): it encrypts, on the way and as it lies; its descriptor carries
+/// the labels; and its dispatch, signed, forbids to pass on without the patient's consent and to use for another purpose.
+pub const DELIVERY_MEETS: [&str; 6] = ["ENCRYPT", "ENCRYPTT", "NORDSCLCD", "NORDSCLCDS", "NOREUSE", "PERSISTLABEL"];
 
 /// What decides.
 #[derive(Clone, Debug)]
@@ -273,7 +272,7 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
             Answer::Permits(granted) => granted.into_iter().map(Some).collect(),
             Answer::Refuses(findings) => {
                 let confirmed = request.confirmed(now);
-                let facts = facts(request, None, &confirmed, &obligations(&request.documents), now);
+                let facts = facts(request, None, &confirmed, &consent::obligations(&request.documents, None), now);
                 return Err(Denied::new(request, asked, findings, gates.policy.evaluate(&facts)));
             }
         },
@@ -283,8 +282,7 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
     let confirmed = request.confirmed(now);
     let mut refused: Option<Verdict> = None;
     for granted in candidates {
-        let mut obligations = obligations(&request.documents);
-        obligations.extend(granted.iter().flat_map(|granted| granted.obligations.iter().cloned()));
+        let obligations = consent::obligations(&request.documents, granted.as_ref());
         let verdict = gates.policy.evaluate(&facts(request, granted.as_ref(), &confirmed, &obligations, now));
         if verdict.allowed {
             return Ok(permit(gates, asked, granted, &confirmed, &verdict, obligations));
@@ -334,14 +332,6 @@ fn ask_consents(request: &Request, now: Timestamp) -> Answer {
         now,
     };
     consent::evaluate(&request.consents, &question)
-}
-
-/// What must accompany the documents, whatever the partner is.
-fn obligations(documents: &[Document]) -> BTreeSet<String> {
-    let substance_use = |code: &String| ["ETH", "ETHUD", "OPIOIDUD", "SUD", "42CFRPart2"].contains(&code.as_str());
-    let part2 = documents.iter().flat_map(|document| &document.sensitivity).any(substance_use);
-    let always = DELIVERY_MEETS.iter().copied();
-    always.chain(part2.then_some(PART2_NOTICE)).map(str::to_owned).collect()
 }
 
 fn facts(

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 
 use cedar_policy::{Authorizer, Decision, Effect, PolicyId, PolicySet, Schema, ValidationMode, Validator};
 
+use crate::consent::terminology::TABLES;
 use crate::durable;
 use crate::id::Digest;
 use crate::reason::Reason;
@@ -367,11 +368,6 @@ const BASE: [(&str, &str); 3] = [
     ("base/release.cedar", include_str!("../policies/base/release.cedar")),
     ("base/return-opinion.cedar", include_str!("../policies/base/return-opinion.cedar")),
 ];
-const TABLES: [(&str, &str); 2] = [
-    ("terminology/purpose.json", crate::consent::terminology::PURPOSE),
-    ("terminology/sensitivity.json", crate::consent::terminology::SENSITIVITY),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;

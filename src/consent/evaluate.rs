@@ -5,15 +5,15 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
 
 use crate::bundle::document::Document;
 use crate::id::{ConsentId, Country, InstitutionId, PatientIdentifier, Purpose};
 use crate::reason::Reason;
 
 use super::terminology::Fit;
-use super::{Consent, Effect, Grantor, Limits, OPEN_ENDED_DAYS_MAX, OnFile, Source, Status};
+use super::{Consent, Grantor, OPEN_ENDED_DAYS_MAX, OnFile, Provision, Source, Status};
 
 /// What is asked of the patient's consents.
 #[derive(Clone, Copy)]
@@ -123,28 +123,20 @@ fn denials_of(kept: &OnFile, question: &Question<'_>) -> Vec<Finding> {
     if !consent.is_in_force() || is_of(consent, question.patient) == Fit::No || !begun {
         return Vec::new();
     }
-    let request =
-        |limits: &Limits| Fit::all([limits.fits_recipient(question.recipient), limits.fits_purpose(question.purpose)]);
-    let denying = match consent.effect {
-        Effect::Deny => std::slice::from_ref(&consent.limits),
-        // Exceptions hold where their permission would: for its recipients and purposes, whatever the document.
-        Effect::Permit if request(&consent.limits) == Fit::No => &[],
-        Effect::Permit => &consent.exceptions[..],
-    };
     let mut findings = Vec::new();
-    for limits in denying.iter().filter(|limits| request(limits) != Fit::No) {
+    for denial in consent.denials(question) {
         let finding = |document, what| Finding {
             document,
             reason: Reason::ConsentDenied,
             text: format!("the patient excludes {what} ({})", kept.id),
         };
-        if !limits.depends_on_the_document() {
+        let denied = |document: &Document| denial.holds(question, document) != Fit::No;
+        if denial.depends_on_the_document() {
+            let documents = question.documents.iter().enumerate().filter(|(_, document)| denied(document));
+            findings.extend(documents.map(|(index, _)| finding(Some(index), "this document")));
+        } else if question.documents.iter().any(denied) {
             findings.push(finding(None, "this release"));
-            continue;
         }
-        let denied = |document: &Document| limits.denies_document(document, question.zone);
-        let documents = question.documents.iter().enumerate().filter(|(_, document)| denied(document));
-        findings.extend(documents.map(|(index, _)| finding(Some(index), "this document")));
     }
     findings
 }
@@ -172,49 +164,88 @@ impl Refusal {
 
 fn assess(kept: &OnFile, question: &Question<'_>) -> Assessed {
     let Ok(consent) = &kept.consent else { return Assessed::Aside };
-    if consent.effect == Effect::Deny || !consent.about_privacy || is_of(consent, question.patient) != Fit::Yes {
+    if !consent.about_privacy || is_of(consent, question.patient) != Fit::Yes {
         return Assessed::Aside;
     }
-    let lapsed = lapsed(kept, consent, question);
-    let refuse = |rank, findings| Assessed::Refuses(Refusal { rank, findings, id: kept.id.clone() });
-    if let Some((rank, finding)) = outside_request(kept, consent, question) {
-        return if lapsed.is_none() { refuse(rank, vec![finding]) } else { Assessed::Aside };
+    let refusal = |rank, findings| Refusal { rank, findings, id: kept.id.clone() };
+    let mut refusals = Vec::new();
+    let mut open = Vec::new();
+    for grant in consent.grants() {
+        let lapsed = lapsed(kept, consent, grant, question);
+        if let Some((rank, finding)) = outside_request(kept, consent, grant, question) {
+            // What has ended and was about something else is of no help.
+            refusals.extend(lapsed.is_none().then(|| refusal(rank, vec![finding])));
+        } else if let Some(finding) = lapsed {
+            let covers = left_out(kept, &[grant], question).is_empty();
+            let rank = match (covers, finding.reason) {
+                (true, Reason::ConsentWithdrawn) => WITHDRAWN,
+                (true, _) => LAPSED,
+                (false, _) => LAPSED_AND_LEAVES_OUT,
+            };
+            refusals.push(refusal(rank, vec![finding]));
+        } else if consent.until(grant, question.zone).is_none() {
+            refusals.push(refusal(CLOSED, vec![endless(kept)]));
+        } else {
+            open.push(grant);
+        }
     }
-    let left_out: Vec<Finding> = question
-        .documents
-        .iter()
-        .enumerate()
+    if !open.is_empty() {
+        let left_out = left_out(kept, &open, question);
+        if left_out.is_empty() {
+            return granted(kept, consent, &open, question).map_or(Assessed::Aside, Assessed::Permits);
+        }
+        refusals.push(refusal(LEAVES_OUT, left_out));
+    }
+    refusals.into_iter().min_by(Refusal::order).map_or(Assessed::Aside, Assessed::Refuses)
+}
+
+/// The documents that none of these permissions surely covers, each with what stands in the way of the first.
+fn left_out(kept: &OnFile, grants: &[&Provision], question: &Question<'_>) -> Vec<Finding> {
+    let uncovered = |document: &Document| {
+        let mut reasons = grants.iter().map(|grant| grant.limits.leaves_out(document, question.zone));
+        reasons.all(|reason| reason.is_some())
+    };
+    let documents = question.documents.iter().enumerate().filter(|(_, document)| uncovered(document));
+    documents
         .filter_map(|(index, document)| {
-            let reason = consent.limits.leaves_out(document, question.zone)?;
-            Some(Finding {
-                document: Some(index),
-                reason,
-                text: format!("{} ({})", left_out_text(reason, document), kept.id),
-            })
+            let reason = grants.iter().find_map(|grant| grant.limits.leaves_out(document, question.zone))?;
+            let text = format!("{} ({})", left_out_text(reason, document), kept.id);
+            Some(Finding { document: Some(index), reason, text })
         })
-        .collect();
-    match (lapsed, left_out.is_empty()) {
-        (None, true) => match consent.until(question.zone) {
-            Some(until) => Assessed::Permits(Granted {
-                consent: kept.id.clone(),
-                version: kept.version,
-                until,
-                sensitivities_named: question.documents.iter().all(|d| consent.limits.names_sensitivities_of(d)),
-                obligations: consent.terms.obligations.clone(),
-                erase_at: consent.terms.erase_at.map(|moment| moment.end(question.zone)),
-                grantor: consent.terms.grantor,
-                risk_notice: consent.terms.risk_notice.clone(),
-                cross_border: consent.terms.countries.contains(question.country),
-                source: consent.source,
-                path: "Consent.provision".to_owned(),
-            }),
-            None => refuse(CLOSED, vec![endless(kept)]),
-        },
-        (None, false) => refuse(LEAVES_OUT, left_out),
-        (Some(finding), true) if finding.reason == Reason::ConsentWithdrawn => refuse(WITHDRAWN, vec![finding]),
-        (Some(finding), true) => refuse(LAPSED, vec![finding]),
-        (Some(finding), false) => refuse(LAPSED_AND_LEAVES_OUT, vec![finding]),
+        .collect()
+}
+
+/// What the consent grants by these permissions, which together cover every document. `None` if one does not hold
+/// after all, which only a denial of the same consent could cause, and that was heard before.
+fn granted(kept: &OnFile, consent: &Consent, open: &[&Provision], question: &Question<'_>) -> Option<Granted> {
+    let mut used: Vec<&Provision> = Vec::new();
+    let mut sensitivities_named = true;
+    for document in question.documents {
+        let covering = || open.iter().filter(|grant| grant.holds(question, document) == Fit::Yes);
+        let naming = covering().find(|grant| grant.limits.names_sensitivities_of(document));
+        sensitivities_named &= naming.is_some();
+        let grant = naming.or_else(|| covering().next())?;
+        if !used.iter().any(|other| std::ptr::eq(*other, *grant)) {
+            used.push(grant);
+        }
     }
+    let ends = used.iter().flat_map(|grant| [consent.until(grant, question.zone), grant.lifted_until(question)]);
+    let mut paths: Vec<&str> = used.iter().map(|grant| grant.path.as_str()).collect();
+    paths.sort_unstable();
+    let terms = &consent.terms;
+    Some(Granted {
+        consent: kept.id.clone(),
+        version: kept.version,
+        until: ends.flatten().min()?,
+        sensitivities_named,
+        obligations: terms.obligations.clone(),
+        erase_at: terms.erase_at.map(|moment| moment.end(question.zone)),
+        grantor: terms.grantor,
+        risk_notice: terms.risk_notice.clone(),
+        cross_border: terms.countries.contains(question.country),
+        source: consent.source,
+        path: paths.join(", "),
+    })
 }
 
 // How helpful a refusal is to the person who reads it: what stopped a release that was otherwise covered comes first.
@@ -228,7 +259,7 @@ const OTHER_COUNTRY: u8 = 6;
 const OTHER_RECIPIENT: u8 = 7;
 
 /// Why the consent does not permit now, were it to cover the release.
-fn lapsed(kept: &OnFile, consent: &Consent, question: &Question<'_>) -> Option<Finding> {
+fn lapsed(kept: &OnFile, consent: &Consent, grant: &Provision, question: &Question<'_>) -> Option<Finding> {
     let finding = |reason, text: String| Some(Finding { document: None, reason, text });
     let id = &kept.id;
     if kept.withdrawn.is_some() {
@@ -237,22 +268,31 @@ fn lapsed(kept: &OnFile, consent: &Consent, question: &Question<'_>) -> Option<F
     if consent.status == Status::NotActive {
         return finding(Reason::ConsentInactive, format!("the consent on file is not active ({id})"));
     }
-    if consent.until(question.zone).is_some_and(|until| until <= question.now) {
-        let why = match consent.period.and_then(|period| period.end) {
-            Some(_) => "the consent has ended".to_owned(),
-            None => format!("the consent names no end and was given more than {OPEN_ENDED_DAYS_MAX} days ago"),
+    if consent.until(grant, question.zone).is_some_and(|until| until <= question.now) {
+        let ended = [consent.period, grant.period].into_iter().flatten().any(|period| period.end.is_some());
+        let why = match consent.terms.erase_at {
+            _ if ended => "the consent has ended".to_owned(),
+            Some(erase) if erase.end(question.zone) <= question.now => {
+                "the recipient would have to erase the documents at once".to_owned()
+            }
+            _ => format!("the consent names no end and was given more than {OPEN_ENDED_DAYS_MAX} days ago"),
         };
         return finding(Reason::ConsentExpired, format!("{why} ({id})"));
     }
-    if consent.period.is_some_and(|period| period.from(question.zone) > question.now) {
+    if consent.from(grant, question.zone) > question.now {
         return finding(Reason::ConsentNotYet, format!("the consent begins later ({id})"));
     }
     None
 }
 
 /// Why the consent does not cover this request, whatever the documents are.
-fn outside_request(kept: &OnFile, consent: &Consent, question: &Question<'_>) -> Option<(u8, Finding)> {
-    let (limits, id) = (&consent.limits, &kept.id);
+fn outside_request(
+    kept: &OnFile,
+    consent: &Consent,
+    grant: &Provision,
+    question: &Question<'_>,
+) -> Option<(u8, Finding)> {
+    let (limits, id) = (&grant.limits, &kept.id);
     let finding = |rank, reason, text: String| Some((rank, Finding { document: None, reason, text }));
     if limits.recipients.is_empty() {
         return finding(OTHER_RECIPIENT, Reason::Recipient, format!("the consent names no recipient at all ({id})"));
@@ -319,17 +359,4 @@ fn nothing_on_file() -> Finding {
 fn endless(kept: &OnFile) -> Finding {
     let text = format!("the consent names no end and not when it was given ({})", kept.id);
     Finding { document: None, reason: Reason::ConsentUnsupported, text }
-}
-
-impl Consent {
-    fn is_in_force(&self) -> bool {
-        self.status == Status::Active && self.about_privacy
-    }
-
-    /// The first instant at which it no longer permits; `None` if nothing tells.
-    pub(super) fn until(&self, zone: &TimeZone) -> Option<Timestamp> {
-        let begun = || self.given.or_else(|| self.period.and_then(|period| period.start));
-        let end = self.period.and_then(|period| period.until(zone));
-        end.or_else(|| begun()?.start(zone).checked_add((24 * OPEN_ENDED_DAYS_MAX).hours()).ok())
-    }
 }

@@ -64,10 +64,19 @@ impl Limits {
         .find_map(|(reason, fit)| (fit != Fit::Yes).then_some(reason))
     }
 
-    /// As a denial: whether it holds for `document`, as far as can be told.
-    pub(super) fn denies_document(&self, document: &Document, zone: &TimeZone) -> bool {
-        let fits = [self.fits_class(document), self.fits_date(document.date, zone), self.fits_a_label(document)];
-        Fit::all(fits) != Fit::No
+    /// As a permit: whether `document` is covered.
+    pub(super) fn covers(&self, document: &Document, zone: &TimeZone) -> Fit {
+        Fit::all([
+            self.fits_class(document),
+            self.fits_date(document.date, zone),
+            self.covers_confidentiality(document),
+            self.covers_sensitivity(document),
+        ])
+    }
+
+    /// As a denial: whether it is about `document`.
+    pub(super) fn denies(&self, document: &Document, zone: &TimeZone) -> Fit {
+        Fit::all([self.fits_class(document), self.fits_date(document.date, zone), self.fits_a_label(document)])
     }
 
     /// Whether the permit names every sensitivity of `document`, or one that contains it.

@@ -1,105 +1,114 @@
-//! From a FHIR R4 resource to a [`Consent`]: the base decision, the limits, the exceptions.
+//! From a FHIR resource to a [`Consent`]: which release it is, and what both have in common.
 //!
 //! Rule: what decides must be said explicitly; a contradiction is refused, never resolved by a preference.
+
+use std::collections::BTreeSet;
 
 use crate::bundle::document::ConfidentialityCode;
 use crate::id::{InstitutionId, PatientIdentifier};
 
 use super::moment::{Moment, Period};
-use super::terminology::{Table, purposes, sensitivities};
+use super::obligations::named_by;
+use super::terminology::{Table, confidentialities, purposes, sensitivities};
 use super::tree::Tree;
 use super::{
-    Class, Code, Consent, ConsentError, Effect, INSTITUTION_SYSTEM, Label, Limits, Recipient, Source, Status, Terms,
-    shape,
+    Class, Code, Consent, ConsentError, Effect, INSTITUTION_SYSTEM, Label, Limits, Provision, Recipient, shape,
 };
 
+mod r4;
+mod r5;
+
 pub(super) fn read(resource: &Tree) -> Result<Consent, ConsentError> {
-    shape::check(resource)?;
-    refuse_our_extensions(resource)?;
+    let release = shape::check(resource)?;
     refuse_unverified(resource)?;
-    let status = status(resource)?;
-    let about_privacy = about_privacy(resource)?;
-    let patient = patient(resource)?;
-    let given = moment(resource, "dateTime", "dateTime")?;
-    let root = resource.get("provision").ok_or_else(|| unsupported("provision", "is missing: nothing is stated"))?;
-    let effect = effect(root, "provision.type")?;
-    agree_on_the_base(resource, effect)?;
-    let exceptions = root.list("provision").iter().map(|nested| exception(nested, effect)).collect::<Result<_, _>>()?;
-    let period = period(root, "period", "provision.period")?;
-    Ok(Consent {
-        status,
-        about_privacy,
-        patient,
-        given,
-        effect,
-        period,
-        limits: limits(root)?,
-        exceptions,
-        source: Source::FhirR4,
-        terms: Terms::default(),
-    })
-}
-
-fn status(resource: &Tree) -> Result<Status, ConsentError> {
-    match resource.text("status") {
-        Some("active") => Ok(Status::Active),
-        Some("draft" | "proposed" | "rejected" | "inactive" | "entered-in-error") => Ok(Status::NotActive),
-        _ => Err(invalid("status", "draft, proposed, active, rejected, inactive or entered-in-error")),
-    }
-}
-
-/// A consent to research or an advance directive never speaks about a second opinion.
-fn about_privacy(resource: &Tree) -> Result<bool, ConsentError> {
-    let scope = resource.get("scope").ok_or_else(|| invalid("scope", "present"))?;
-    let codes: Vec<_> = codings(scope, SCOPE_SYSTEM).collect();
-    match codes[..] {
-        ["patient-privacy"] => {}
-        ["research" | "adr" | "treatment"] => return Ok(false),
-        _ => return Err(unsupported("scope", "is none of patient-privacy, research, adr, treatment")),
-    }
-    let categories = resource.list("category");
-    let known = |category: &Tree| {
-        codings(category, LOINC).any(|code| code == "59284-0" || code == "57016-8")
-            || codings(category, ACT_CODE).any(|code| code == "IDSCL")
+    let mut consent = match release {
+        shape::Release::R4 => r4::read(resource)?,
+        shape::Release::R5 => r5::read(resource)?,
     };
-    if categories.is_empty() || !categories.iter().all(known) {
-        return Err(unsupported("category", "is neither LOINC 59284-0 or 57016-8 nor IDSCL"));
+    let security = resource.get("meta").map(|meta| meta.list("security")).unwrap_or_default();
+    consent.terms.obligations.extend(security.iter().filter_map(handling));
+    take_up_handling(&mut consent);
+    Ok(consent)
+}
+
+/// A permission's labels that name an obligation become the consent's. Where there are several permissions, which one
+/// asks for what would decide what may leave; that is not evaluated, so such a permission permits nothing.
+fn take_up_handling(consent: &mut Consent) {
+    let alone = consent.grants().len() == 1;
+    let permissions = match consent.base.effect {
+        Effect::Permit => std::iter::once(&mut consent.base).chain(&mut consent.added).collect::<Vec<_>>(),
+        Effect::Deny => consent.base.exceptions.iter_mut().collect(),
+    };
+    for permission in permissions {
+        if alone {
+            consent.terms.obligations.append(&mut permission.limits.handling);
+        }
+        leave_aside_handling(permission);
     }
-    Ok(true)
+}
+
+fn leave_aside_handling(provision: &mut Provision) {
+    if !provision.limits.handling.is_empty() {
+        provision.limits.unsupported.insert("obligations of one permission among several");
+    }
+    provision.exceptions.iter_mut().for_each(leave_aside_handling);
+}
+
+/// What a consent can be about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum About {
+    Privacy,
+    /// Research, an advance directive, a treatment: never about a second opinion.
+    Other,
+}
+
+fn scope(concept: &Tree) -> Option<About> {
+    match codings(concept, SCOPE_SYSTEM).collect::<Vec<_>>()[..] {
+        ["patient-privacy"] => Some(About::Privacy),
+        ["research" | "adr" | "treatment"] => Some(About::Other),
+        _ => None,
+    }
+}
+
+fn is_privacy_category(category: &Tree) -> bool {
+    codings(category, LOINC).any(|code| code == "59284-0" || code == "57016-8")
+        || codings(category, ACT_CODE).any(|code| code == "IDSCL")
 }
 
 /// A literal reference is no identity: the same `Patient/52` is another person on another server.
-fn patient(resource: &Tree) -> Result<PatientIdentifier, ConsentError> {
-    let identifier = resource.get("patient").and_then(|patient| patient.get("identifier"));
+fn patient(reference: Option<&Tree>, at: &'static str) -> Result<PatientIdentifier, ConsentError> {
+    let reference = reference.ok_or_else(|| unsupported(at, "is missing"))?;
+    let other = |text: &str| text != "Patient";
+    let named = reference.text("reference").and_then(|literal| literal.rsplit('/').nth(1));
+    if reference.text("type").is_some_and(other) || named.is_some_and(other) {
+        return Err(unsupported(at, "is not a single patient"));
+    }
+    let identifier = reference.get("identifier");
     let (system, value) = identifier
         .and_then(|identifier| identifier.text("system").zip(identifier.text("value")))
-        .ok_or_else(|| unsupported("patient", "names no identifier with system and value"))?;
-    PatientIdentifier::new(system, value)
-        .map_err(|_| invalid("patient.identifier", "a system and a value of printable characters"))
+        .ok_or_else(|| unsupported(at, "names no identifier with system and value"))?;
+    PatientIdentifier::new(system, value).map_err(|_| invalid(at, "a system and a value of printable characters"))
 }
 
-/// `policyRule` and `provision.type` both state a base decision, and readers differ on which one counts.
-fn agree_on_the_base(resource: &Tree, effect: Effect) -> Result<(), ConsentError> {
-    if let Some(rule) = resource.get("policyRule") {
-        let codes: Vec<_> = codings(rule, ACT_CODE).collect();
-        let base = match codes[..] {
-            ["OPTIN" | "OPTINR"] => Effect::Permit,
-            ["OPTOUT" | "OPTOUTE"] => Effect::Deny,
-            _ => return Err(unsupported("policyRule", "is none of OPTIN, OPTINR, OPTOUT, OPTOUTE")),
-        };
-        if base != effect {
-            return Err(ConsentError::Ambiguous { what: "policyRule and provision.type state opposite decisions" });
-        }
-    }
-    let denying = |policy: &Tree| policy.text("uri").is_some_and(|uri| DENYING_POLICIES.contains(&uri));
-    if effect == Effect::Permit && resource.list("policy").iter().any(denying) {
-        return Err(ConsentError::Ambiguous { what: "policy.uri denies and provision.type permits" });
+/// What the policies that a consent names say about its base; those of IHE that deny contradict a permission.
+fn refuse_denying<'a>(effect: Effect, mut uris: impl Iterator<Item = &'a str>) -> Result<(), ConsentError> {
+    if effect == Effect::Permit && uris.any(|uri| DENYING_POLICIES.contains(&uri)) {
+        return Err(ConsentError::Ambiguous { what: "the policy that it names denies, and the consent permits" });
     }
     Ok(())
 }
 
-fn effect(provision: &Tree, at: &'static str) -> Result<Effect, ConsentError> {
-    match provision.text("type") {
+/// What a code of consent policy says about the base, if it is one.
+fn base_of(concept: &Tree) -> Option<Effect> {
+    match codings(concept, ACT_CODE).collect::<Vec<_>>()[..] {
+        ["OPTIN" | "OPTINR"] => Some(Effect::Permit),
+        ["OPTOUT" | "OPTOUTE"] => Some(Effect::Deny),
+        _ => None,
+    }
+}
+
+fn effect(text: Option<&str>, at: &'static str) -> Result<Effect, ConsentError> {
+    match text {
         Some("permit") => Ok(Effect::Permit),
         Some("deny") => Ok(Effect::Deny),
         Some(_) => Err(invalid(at, "permit or deny")),
@@ -107,26 +116,13 @@ fn effect(provision: &Tree, at: &'static str) -> Result<Effect, ConsentError> {
     }
 }
 
-/// One nested provision. Readers differ on every combination but a denial under a permission.
-fn exception(nested: &Tree, root: Effect) -> Result<Limits, ConsentError> {
-    const AT: &str = "provision.provision";
-    let own = effect(nested, "provision.provision.type")?;
-    if root == Effect::Deny || own == Effect::Permit {
-        return Err(unsupported(AT, "is evaluated only where it denies a part of what the root permits"));
-    }
-    if !nested.list("provision").is_empty() {
-        return Err(unsupported("provision.provision.provision", "is a third level, which is not evaluated"));
-    }
-    // An exception's own end is not counted on: while its consent stands, it denies.
-    period(nested, "period", "provision.provision.period")?;
-    limits(nested)
-}
-
-fn limits(provision: &Tree) -> Result<Limits, ConsentError> {
+/// The elements that limit a provision under the same name in both releases.
+fn common_limits(provision: &Tree, effect: Effect) -> Result<Limits, ConsentError> {
     let mut limits = Limits::default();
     for actor in provision.list("actor") {
-        let role = actor.get("role").ok_or_else(|| invalid("provision.actor.role", "present"))?;
-        if codings(role, PARTICIPATION).any(|code| code == "IRCP" || code == "PRCP") {
+        let roles: BTreeSet<&str> =
+            actor.get("role").map(|role| codings(role, PARTICIPATION).collect()).unwrap_or_default();
+        if roles.contains("IRCP") || roles.contains("PRCP") {
             limits.recipients.push(recipient(actor)?);
         } else {
             limits.unsupported.insert("an actor who is not a recipient");
@@ -137,8 +133,12 @@ fn limits(provision: &Tree) -> Result<Limits, ConsentError> {
         limits.actions.push(codes.next().map_or(Code::Elsewhere, |code| Code::Known(code.to_owned())));
     }
     limits.purposes = provision.list("purpose").iter().map(|coding| code(coding, purposes())).collect();
-    limits.labels = provision.list("securityLabel").iter().map(label).collect();
-    limits.classes = provision.list("class").iter().map(class).collect();
+    for coding in provision.list("securityLabel") {
+        match handling(coding).filter(|_| effect == Effect::Permit) {
+            Some(obligation) => drop(limits.handling.insert(obligation)),
+            None => limits.labels.push(label(coding)),
+        }
+    }
     limits.data_period = period(provision, "dataPeriod", "provision.dataPeriod")?;
     for (element, name) in [("code", "codes inside documents"), ("data", "single records named by reference")] {
         if !provision.list(element).is_empty() {
@@ -150,8 +150,9 @@ fn limits(provision: &Tree) -> Result<Limits, ConsentError> {
 
 fn recipient(actor: &Tree) -> Result<Recipient, ConsentError> {
     const AT: &str = "provision.actor.reference";
-    let reference = actor.get("reference").ok_or_else(|| invalid(AT, "present"))?;
-    let Some(identifier) = reference.get("identifier") else { return Ok(Recipient::Unresolved) };
+    let Some(identifier) = actor.get("reference").and_then(|reference| reference.get("identifier")) else {
+        return Ok(Recipient::Unresolved);
+    };
     if identifier.text("system") != Some(INSTITUTION_SYSTEM) {
         return Ok(Recipient::Unresolved);
     }
@@ -166,12 +167,18 @@ fn code(coding: &Tree, table: &Table) -> Code {
     }
 }
 
+/// The obligation or refrain that a label names.
+fn handling(coding: &Tree) -> Option<String> {
+    let (system, code) = coding.text("system").zip(coding.text("code"))?;
+    named_by(system, code).filter(|code| is_code(code))
+}
+
 fn label(coding: &Tree) -> Label {
     let (Some(system), Some(code)) = (coding.text("system"), coding.text("code")) else { return Label::Elsewhere };
-    if CONFIDENTIALITY.contains(&system) {
+    if confidentialities().contains(system) {
         return code.parse::<ConfidentialityCode>().map_or(Label::Elsewhere, Label::Confidentiality);
     }
-    if sensitivities().is_system(system) && is_code(code) {
+    if sensitivities().is_system(system) && is_code(code) && handling(coding).is_none() {
         Label::Sensitivity(code.to_owned())
     } else {
         Label::Elsewhere
@@ -208,14 +215,6 @@ fn period(parent: &Tree, key: &str, at: &'static str) -> Result<Option<Period>, 
     Ok(Some(period))
 }
 
-fn refuse_our_extensions(resource: &Tree) -> Result<(), ConsentError> {
-    let ours = |extension: &Tree| extension.text("url").is_none_or(|url| url.starts_with("urn:medseal:"));
-    if resource.list("extension").iter().any(ours) {
-        return Err(unsupported("extension", "is an extension of medseal that this version does not evaluate"));
-    }
-    Ok(())
-}
-
 fn refuse_unverified(resource: &Tree) -> Result<(), ConsentError> {
     let verified = |verification: &Tree| matches!(verification.get("verified"), Some(Tree::Flag(true)));
     if resource.list("verification").iter().all(verified) {
@@ -237,11 +236,11 @@ fn is_code(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-fn invalid(at: &str, expected: &'static str) -> ConsentError {
+pub(super) fn invalid(at: &str, expected: &'static str) -> ConsentError {
     ConsentError::Invalid { at: at.to_owned(), expected }
 }
 
-fn unsupported(at: &str, what: &'static str) -> ConsentError {
+pub(super) fn unsupported(at: &str, what: &'static str) -> ConsentError {
     ConsentError::Unsupported { at: at.to_owned(), what }
 }
 
@@ -251,11 +250,6 @@ const PARTICIPATION: &str = "http://terminology.hl7.org/CodeSystem/v3-Participat
 const ACT_CODE: &str = "http://terminology.hl7.org/CodeSystem/v3-ActCode";
 const LOINC: &str = "http://loinc.org";
 const MEDIA_TYPES: &str = "urn:ietf:bcp:13";
-const CONFIDENTIALITY: [&str; 3] = [
-    "http://terminology.hl7.org/CodeSystem/v3-Confidentiality",
-    "http://hl7.org/fhir/v3/Confidentiality",
-    "urn:oid:2.16.840.1.113883.5.25",
-];
 /// IHE PCF 1.1, volume 1, 53.2: defaults that deny.
 const DENYING_POLICIES: [&str; 2] =
     ["https://profiles.ihe.net/ITI/PCF/Policy-deny", "https://profiles.ihe.net/ITI/PCF/Policy-break-glass-only"];

@@ -1,4 +1,5 @@
-//! Every element of a FHIR R4 Consent that medseal reads or may pass over: one table, checked against the whole resource.
+//! Every element of a FHIR Consent that medseal reads or may pass over: a table for R4 and one for R5, each checked
+//! against the whole resource.
 //!
 //! Rule: what the table does not name is refused. A consent whose unknown part is passed over could deny what we permit.
 
@@ -24,18 +25,34 @@ pub(super) enum Kind {
 /// A shape under a name that a `static` can refer to, itself included.
 pub(super) struct Table(Shape);
 
-/// Refuses a resource that is not an R4 Consent of exactly these elements.
-pub(super) fn check(resource: &Tree) -> Result<(), ConsentError> {
+/// The release of FHIR in which a resource is written; the same provisions mean the opposite in the other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Release {
+    /// R4 and R4B.
+    R4,
+    R5,
+}
+
+/// Tells which release it is, by elements that only one of them has, and refuses any element beside that release's.
+pub(super) fn check(resource: &Tree) -> Result<Release, ConsentError> {
     match resource.text("resourceType") {
         Some("Consent") => {}
         Some(_) => return Err(ConsentError::Invalid { at: "resourceType".into(), expected: "Consent" }),
         None => return Err(ConsentError::Invalid { at: "resourceType".into(), expected: "a FHIR resource" }),
     }
-    if let Some(key) = R5_ONLY.iter().find(|key| resource.get(key).is_some()) {
-        return Err(ConsentError::OtherRelease { at: key });
-    }
+    let has = |keys: &[&'static str]| keys.iter().copied().find(|key| resource.get(key).is_some());
+    let (release, table) = match (has(&R4_ONLY), has(&R5_ONLY)) {
+        (Some(r4), Some(r5)) => return Err(ConsentError::MixedReleases { r4, r5 }),
+        (Some(_), None) => (Release::R4, &CONSENT),
+        (None, Some(_)) => (Release::R5, &CONSENT_R5),
+        (None, None) => {
+            let what = "(R4) and subject (R5) are missing: nothing tells which release of FHIR it is";
+            return Err(ConsentError::Unsupported { at: "patient".to_owned(), what });
+        }
+    };
     refuse_modifiers(resource, "Consent")?;
-    object(resource, &CONSENT, "")
+    object(resource, table, "")?;
+    Ok(release)
 }
 
 /// A modifier may turn the meaning of everything around it, wherever it stands, so no part is exempt.
@@ -92,10 +109,14 @@ fn unsupported(at: &str, key: &str) -> ConsentError {
     ConsentError::Unsupported { at, what: "is not an element that medseal evaluates" }
 }
 
-/// Elements that FHIR R5 has and R4 has not: their presence says which release this is.
-const R5_ONLY: [&str; 9] = [
+/// Elements that FHIR R4 has and R5 has not.
+const R4_ONLY: [&str; 7] = ["patient", "scope", "policy", "policyRule", "dateTime", "performer", "organization"];
+/// Elements that FHIR R5 has and R4 has not.
+const R5_ONLY: [&str; 11] = [
     "subject",
     "decision",
+    "date",
+    "period",
     "controller",
     "grantor",
     "grantee",
@@ -128,6 +149,33 @@ static CONSENT: Table = Table(&[
     ("provision", Kind::One(&PROVISION)),
 ]);
 
+static CONSENT_R5: Table = Table(&[
+    ("resourceType", Kind::Text),
+    ("id", Kind::Text),
+    ("meta", Kind::One(&META)),
+    ("language", Kind::Text),
+    ("text", Kind::Passed),
+    ("extension", Kind::Many(&EXTENSION)),
+    ("identifier", Kind::Many(&IDENTIFIER)),
+    ("status", Kind::Text),
+    ("category", Kind::Many(&CONCEPT)),
+    ("subject", Kind::One(&REFERENCE)),
+    ("date", Kind::Text),
+    ("period", Kind::One(&PERIOD)),
+    ("grantor", Kind::Many(&REFERENCE)),
+    ("grantee", Kind::Many(&REFERENCE)),
+    ("manager", Kind::Many(&REFERENCE)),
+    ("controller", Kind::Many(&REFERENCE)),
+    ("sourceAttachment", Kind::Many(&ATTACHMENT)),
+    ("sourceReference", Kind::Many(&REFERENCE)),
+    ("regulatoryBasis", Kind::Many(&CONCEPT)),
+    ("policyBasis", Kind::One(&POLICY_BASIS)),
+    ("policyText", Kind::Many(&REFERENCE)),
+    ("verification", Kind::Many(&VERIFICATION_R5)),
+    ("decision", Kind::Text),
+    ("provision", Kind::Many(&PROVISION_R5)),
+]);
+
 static PROVISION: Table = Table(&[
     ("id", Kind::Text),
     ("type", Kind::Text),
@@ -143,14 +191,40 @@ static PROVISION: Table = Table(&[
     ("provision", Kind::Many(&PROVISION)),
 ]);
 
+static PROVISION_R5: Table = Table(&[
+    ("id", Kind::Text),
+    ("period", Kind::One(&PERIOD)),
+    ("actor", Kind::Many(&ACTOR)),
+    ("action", Kind::Many(&CONCEPT)),
+    ("securityLabel", Kind::Many(&CODING)),
+    ("purpose", Kind::Many(&CODING)),
+    ("documentType", Kind::Many(&CODING)),
+    ("resourceType", Kind::Many(&CODING)),
+    ("code", Kind::Many(&CONCEPT)),
+    ("dataPeriod", Kind::One(&PERIOD)),
+    ("data", Kind::Many(&DATA)),
+    ("expression", Kind::Passed),
+    ("provision", Kind::Many(&PROVISION_R5)),
+]);
+
 static ACTOR: Table = Table(&[("id", Kind::Text), ("role", Kind::One(&CONCEPT)), ("reference", Kind::One(&REFERENCE))]);
 static DATA: Table = Table(&[("id", Kind::Text), ("meaning", Kind::Text), ("reference", Kind::One(&REFERENCE))]);
 static POLICY: Table = Table(&[("id", Kind::Text), ("authority", Kind::Text), ("uri", Kind::Text)]);
+static POLICY_BASIS: Table = Table(&[("id", Kind::Text), ("reference", Kind::One(&REFERENCE)), ("url", Kind::Text)]);
 static VERIFICATION: Table = Table(&[
     ("id", Kind::Text),
     ("verified", Kind::Flag),
     ("verifiedWith", Kind::One(&REFERENCE)),
     ("verificationDate", Kind::Text),
+]);
+
+static VERIFICATION_R5: Table = Table(&[
+    ("id", Kind::Text),
+    ("verified", Kind::Flag),
+    ("verificationType", Kind::One(&CONCEPT)),
+    ("verifiedBy", Kind::One(&REFERENCE)),
+    ("verifiedWith", Kind::One(&REFERENCE)),
+    ("verificationDate", Kind::Texts),
 ]);
 
 static CONCEPT: Table = Table(&[("id", Kind::Text), ("coding", Kind::Many(&CODING)), ("text", Kind::Text)]);
@@ -185,7 +259,7 @@ static ATTACHMENT: Table = Table(&[
     ("language", Kind::Text),
     ("data", Kind::Text),
     ("url", Kind::Text),
-    ("size", Kind::Number),
+    ("size", Kind::Passed),
     ("hash", Kind::Text),
     ("title", Kind::Text),
     ("creation", Kind::Text),

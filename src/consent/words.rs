@@ -3,7 +3,9 @@
 //! Rule: every limit that the evaluation knows is said, and so is what it will not evaluate.
 
 use super::moment::{Moment, Period};
-use super::{Class, Code, Consent, Effect, Label, Limits, OPEN_ENDED_DAYS_MAX, Recipient, Status};
+use super::{
+    Class, Code, Consent, Effect, Grantor, Label, Limits, OPEN_ENDED_DAYS_MAX, Provision, Recipient, Source, Status,
+};
 
 pub(super) fn of(consent: &Consent) -> Vec<String> {
     let mut lines = Vec::new();
@@ -13,30 +15,78 @@ pub(super) fn of(consent: &Consent) -> Vec<String> {
     if !consent.about_privacy {
         lines.push("It is not about privacy, so it permits nothing here.".to_owned());
     }
-    let limits = &consent.limits;
-    let to = if limits.recipients.is_empty() { None } else { Some(list(limits.recipients.iter().map(recipient))) };
-    lines.push(match (consent.effect, to) {
-        (Effect::Permit, Some(to)) => format!("It permits sending records to {to}."),
-        (Effect::Permit, None) => "It names no recipient, so it permits nothing.".to_owned(),
-        (Effect::Deny, Some(to)) => format!("It forbids sending records to {to}."),
-        (Effect::Deny, None) => "It forbids sending records to anyone.".to_owned(),
+    let grants = consent.grants();
+    for (index, grant) in grants.iter().enumerate() {
+        permission(consent, grant, index > 0, &mut lines);
+    }
+    if grants.is_empty() {
+        denial(consent, &mut lines);
+    }
+    let own = if grants.len() > 1 { "Of every permission it excludes" } else { "It excludes" };
+    let beside: &[Provision] = if consent.base.effect == Effect::Permit { &consent.base.exceptions } else { &[] };
+    lines.extend(beside.iter().map(|exception| format!("{own} {}.", excluded(exception))));
+    terms(consent, &mut lines);
+    if grants.len() > 1 || consent.source == Source::FhirR5 {
+        lines.push("It says nothing about anybody else; another consent may.".to_owned());
+    }
+    lines
+}
+
+fn permission(consent: &Consent, grant: &Provision, also: bool, lines: &mut Vec<String>) {
+    let limits = &grant.limits;
+    let it = if also { "It also permits" } else { "It permits" };
+    lines.push(match recipients(limits) {
+        Some(to) => format!("{it} sending records to {to}."),
+        None if also => "A further part names no recipient, so it permits nothing.".to_owned(),
+        None => "It names no recipient, so it permits nothing.".to_owned(),
     });
     lines.extend(limited_to(limits).into_iter().map(|limit| format!("Only {limit}.")));
-    if consent.effect == Effect::Permit && !limits.unsupported.is_empty() {
+    if !limits.unsupported.is_empty() {
         let what = list(limits.unsupported.iter().map(|what| (*what).to_owned()));
         lines.push(format!("It is also limited by {what}, which medseal does not evaluate, so it permits nothing."));
     }
-    lines.push(validity(consent));
-    for exception in &consent.exceptions {
-        let mut limits = limited_to(exception);
-        if !exception.recipients.is_empty() {
-            limits.push(format!("to {}", list(exception.recipients.iter().map(recipient))));
-        }
-        limits.extend(exception.unsupported.iter().map(|what| format!("{what} (not evaluated: it excludes all)")));
-        let what = if limits.is_empty() { "everything".to_owned() } else { limits.join(", ") };
-        lines.push(format!("It excludes {what}."));
+    lines.push(validity(consent, grant));
+    if consent.base.effect == Effect::Deny {
+        lines.extend(grant.exceptions.iter().map(|exception| format!("It excludes {}.", excluded(exception))));
     }
-    lines
+}
+
+fn denial(consent: &Consent, lines: &mut Vec<String>) {
+    let base = &consent.base;
+    lines.push(match recipients(&base.limits) {
+        Some(to) => format!("It forbids sending records to {to}."),
+        None => "It forbids sending records to anyone.".to_owned(),
+    });
+    lines.extend(limited_to(&base.limits).into_iter().map(|limit| format!("Only {limit}.")));
+    lines.push(match consent.period.and_then(|period| period.start) {
+        Some(start) => format!("It holds from {} until it is withdrawn.", day(start, true)),
+        None => "It holds until it is withdrawn.".to_owned(),
+    });
+    for lifted in &base.exceptions {
+        lines.push(format!("It does not forbid {}; this alone permits nothing.", excluded(lifted)));
+    }
+}
+
+/// An exception in one clause, with the exceptions to it.
+fn excluded(exception: &Provision) -> String {
+    let limits = &exception.limits;
+    let mut parts = limited_to(limits);
+    parts.extend(recipients(limits).map(|to| format!("to {to}")));
+    let not_evaluated = match exception.effect {
+        Effect::Deny => "not evaluated: it excludes all",
+        Effect::Permit => "not evaluated: it lifts nothing",
+    };
+    parts.extend(limits.unsupported.iter().map(|what| format!("{what} ({not_evaluated})")));
+    parts.extend(exception.period.filter(|_| exception.effect == Effect::Permit).map(span));
+    let mut text = if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") };
+    for lifted in &exception.exceptions {
+        text = format!("{text}, unless {}", excluded(lifted));
+    }
+    text
+}
+
+fn recipients(limits: &Limits) -> Option<String> {
+    if limits.recipients.is_empty() { None } else { Some(list(limits.recipients.iter().map(recipient))) }
 }
 
 fn limited_to(limits: &Limits) -> Vec<String> {
@@ -59,20 +109,41 @@ fn limited_to(limits: &Limits) -> Vec<String> {
     parts
 }
 
-fn validity(consent: &Consent) -> String {
-    match (consent.effect, consent.period) {
-        (Effect::Deny, Some(Period { start: Some(start), .. })) => {
-            format!("It holds from {} until it is withdrawn.", day(start, true))
-        }
-        (Effect::Deny, _) => "It holds until it is withdrawn.".to_owned(),
-        (Effect::Permit, Some(period)) if period.end.is_some() => format!("It holds {}.", span(period)),
-        (Effect::Permit, period) => match consent.given.or_else(|| period.and_then(|period| period.start)) {
-            Some(given) => {
-                format!("It names no end: it holds for {OPEN_ENDED_DAYS_MAX} days from {}.", day(given, true))
-            }
-            None => "It names no end and not when it was given, so it permits nothing.".to_owned(),
-        },
+fn validity(consent: &Consent, grant: &Provision) -> String {
+    let periods: Vec<Period> = [consent.period, grant.period].into_iter().flatten().collect();
+    if periods.iter().any(|period| period.end.is_some()) {
+        return format!("It holds {}.", periods.into_iter().map(span).collect::<Vec<_>>().join(", and only "));
     }
+    match consent.given.or_else(|| periods.iter().find_map(|period| period.start)) {
+        Some(given) => format!("It names no end: it holds for {OPEN_ENDED_DAYS_MAX} days from {}.", day(given, true)),
+        None => "It names no end and not when it was given, so it permits nothing.".to_owned(),
+    }
+}
+
+fn terms(consent: &Consent, lines: &mut Vec<String>) {
+    let terms = &consent.terms;
+    if !terms.countries.is_empty() {
+        lines.push(format!("Only in {}.", list(terms.countries.iter().map(ToString::to_string))));
+    }
+    if let Some(erase) = terms.erase_at {
+        lines
+            .push(format!("The recipient may keep the records until {}, and must then erase them.", day(erase, false)));
+    }
+    if !terms.obligations.is_empty() {
+        let codes: Vec<&str> = terms.obligations.iter().map(String::as_str).collect();
+        lines.push(format!("It asks that these travel with the records: {}.", codes.join(", ")));
+    }
+    if let Some(version) = &terms.risk_notice {
+        lines.push(format!("The patient was told of the risks of sending abroad (notice {version})."));
+    }
+    let checked =
+        |verified| if verified { "whose authority was checked" } else { "whose authority nobody has checked" };
+    lines.extend(match terms.grantor {
+        Grantor::SelfGiven => Some("The patient gave it.".to_owned()),
+        Grantor::Parent { verified } => Some(format!("A parent gave it, {}.", checked(verified))),
+        Grantor::Guardian { verified } => Some(format!("A representative gave it, {}.", checked(verified))),
+        Grantor::NotStated => None,
+    });
 }
 
 fn span(period: Period) -> String {
