@@ -128,7 +128,8 @@ mod tests {
 
     #[test]
     fn an_approval_counts_for_what_was_confirmed_and_for_nothing_else() {
-        let changes: [(&str, fn(&mut Approval)); 5] = [
+        type Change = (&'static str, fn(&mut Approval));
+        let changes: [Change; 5] = [
             ("other sealed bytes", |approval| approval.sealed_sha256 = Digest::of(b"other")),
             ("another manifest", |approval| approval.manifest_sha256 = Digest::of(b"other")),
             ("another card", |approval| approval.card = Digest::of(b"other")),

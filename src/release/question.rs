@@ -51,6 +51,7 @@ struct About<'a> {
     attempt: u32,
 }
 
+#[allow(clippy::too_many_arguments, reason = "each is a different thing that one decision is about")]
 fn ask(
     gateway: &Gateway,
     about: About<'_>,

@@ -32,7 +32,7 @@ impl Door {
         fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("ours");
         let door = Self { socket: folder.join("staff.sock") };
         let users: Vec<String> = people.iter().map(|uid| format!("\"{uid}\"")).collect();
-        let staff = format!("users = [{}]\nsocket = {:?}", users.join(", "), door.socket);
+        let staff = format!("users = [{}]\nsocket = \"{}\"", users.join(", "), door.socket.display());
         configure(&pair.hospital, &[&[("users = []", staff.as_str())][..], more].concat());
         let site = pair.hospital.home.join("policies/site/ours.cedar");
         medseal::durable::replace(&site, rules.as_bytes(), 0o644).expect("written");
