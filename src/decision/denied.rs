@@ -22,7 +22,7 @@ pub struct Denied {
     /// How many more causes there are.
     pub more: u32,
     /// The rules of the policy that forbid it, by id.
-    pub policies: Vec<String>,
+    pub policies: Box<[String]>,
     /// What went wrong in the evaluation of the policy.
     pub errors: Box<[String]>,
     /// The digest of the policy set.

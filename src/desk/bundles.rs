@@ -327,7 +327,7 @@ pub fn explain(gateway: &Gateway, bundle: &BundleId) -> Result<Explained, Proble
             bundle: bundle.clone(),
             decision: "deny",
             consent: None,
-            policies: denied.policies.clone(),
+            policies: denied.policies.to_vec(),
             reason: Some(denied.reason),
             says: items_of(&denied).into_iter().map(|item| item.sentence()).collect(),
         },

@@ -24,23 +24,28 @@ pub fn question_of(gateway: &Gateway, record: &BundleRecord, without: Option<&Co
     // An erased subject has no documents on file any more, and a request without documents is denied.
     let documents = gateway.documents_of(record)?.unwrap_or_default();
     let partner = gateway.partner(&record.partner)?;
-    let sealed_to = record.sealed.as_ref().map(|sealed| sealed.recipients.as_slice());
-    let attempt = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
-    let about = About { bundle: &record.bundle, kind: record.kind, answers: record.answers.as_ref(), attempt };
+    let about = About {
+        bundle: &record.bundle,
+        kind: record.kind,
+        answers: record.answers.as_ref(),
+        attempt: u32::try_from(record.attempts.len()).unwrap_or(u32::MAX).saturating_add(1),
+        sealed_to: record.sealed.as_ref().map(|sealed| sealed.recipients.as_slice()),
+    };
     let confirmation = Confirmation {
         sent_by: record.sent_by,
         sealed: record.sealed.as_ref().map(|sealed| (sealed.sealed_sha256, sealed.manifest_sha256)),
         // Whoever is no longer of the staff no longer stands behind anything.
         approvals: record.approvals.iter().filter(|approval| gateway.people.has(approval.by)).cloned().collect(),
     };
-    ask(gateway, about, confirmation, &case, &partner, sealed_to, documents, without)
+    ask(gateway, about, confirmation, &case, &partner, documents, without)
 }
 
 /// The question about a bundle that is not sealed yet.
 pub fn question_of_new(gateway: &Gateway, new: &NewBundle, documents: &[Document]) -> Result<Request, Problem> {
     let partner = gateway.partner(&new.partner)?;
-    let about = About { bundle: &new.bundle, kind: new.kind, answers: new.answers.as_ref(), attempt: 1 };
-    ask(gateway, about, Confirmation::none(new.sent_by), &new.case, &partner, None, documents.to_vec(), None)
+    let answers = new.answers.as_ref();
+    let about = About { bundle: &new.bundle, kind: new.kind, answers, attempt: 1, sealed_to: None };
+    ask(gateway, about, Confirmation::none(new.sent_by), &new.case, &partner, documents.to_vec(), None)
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +54,7 @@ struct About<'a> {
     kind: Kind,
     answers: Option<&'a Answers>,
     attempt: u32,
+    sealed_to: Option<&'a [String]>,
 }
 
 #[allow(clippy::too_many_arguments, reason = "each is a different thing that one decision is about")]
@@ -58,15 +64,15 @@ fn ask(
     confirmation: Confirmation,
     case: &CaseRecord,
     partner: &Partner,
-    sealed_to: Option<&[String]>,
     documents: Vec<Document>,
     without: Option<&ConsentId>,
 ) -> Result<Request, Problem> {
     let read_at = gateway.now();
     let patient = gateway.case_private(case)?.patient.map(|patient| patient.identifiers).unwrap_or_default();
     let valid = partner.recipients_at(read_at);
-    let has_valid_recipient_key =
-        sealed_to.map_or(!valid.is_empty(), |recipients| recipients.iter().any(|recipient| valid.contains(recipient)));
+    let has_valid_recipient_key = about
+        .sealed_to
+        .map_or(!valid.is_empty(), |recipients| recipients.iter().any(|recipient| valid.contains(recipient)));
     let card = partner.card();
     Ok(Request {
         bundle: about.bundle.clone(),

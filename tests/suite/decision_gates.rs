@@ -112,7 +112,7 @@ fn both_gates_must_say_yes_and_both_are_heard() {
     asked.partner.standing = Standing::Suspended;
     let denied = ask_at(&mut asked, NOW).expect_err("denied twice");
     assert_eq!(denied.codes(), ["NO_CONSENT", "PARTNER_SUSPENDED"]);
-    assert_eq!(denied.policies, ["consent-necessary", "partner-suspended"]);
+    assert_eq!(*denied.policies, ["consent-necessary", "partner-suspended"]);
 }
 
 #[test]
