@@ -180,6 +180,9 @@ impl Default for Limits {
 /// The staff API takes no JSON body larger than this, in bytes.
 pub const STAFF_BODY_BYTES_MAX: usize = 64 << 20;
 
+/// Every decision reads all consents of the patient, and its entry names each of them: more would not fit.
+pub const CONSENTS_PER_PATIENT_MAX: usize = 100;
+
 /// The history of a bundle holds every attempt, and must fit into one record of the store.
 const ATTEMPTS_MAX: u32 = 150;
 

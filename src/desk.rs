@@ -10,6 +10,7 @@ pub mod consents;
 pub mod inbox;
 pub mod opinions;
 pub mod partners;
+pub mod replay;
 
 use crate::config::Limits;
 use crate::problem::Problem;

@@ -22,7 +22,7 @@ use crate::desk::cases::OpenCase;
 use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
-use crate::desk::{Staff, approvals, audit, bundles, cases, consents, inbox, opinions, partners};
+use crate::desk::{Staff, approvals, audit, bundles, cases, consents, inbox, opinions, partners, replay};
 use crate::gateway::Gateway;
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
 use crate::partner::Standing;
@@ -70,6 +70,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/audit/checkpoint", get(audit_checkpoint))
         .route("/v1/audit/keys", get(audit_keys))
         .route("/v1/audit/verify", get(audit_verify))
+        .route("/v1/audit/replay", get(audit_replay))
         .fallback(|| async { Answer::<()>::from(Err(Problem::not_found("there is no such thing in the staff API"))) })
         .layer(DefaultBodyLimit::max(STAFF_BODY_BYTES_MAX))
         .with_state(gateway)
@@ -347,6 +348,10 @@ async fn audit_keys(State(gateway): App) -> Answer<serde_json::Value> {
 
 async fn audit_verify(State(gateway): App) -> Answer<crate::audit::verify::Report> {
     audit::verify(&gateway).await.into()
+}
+
+async fn audit_replay(State(gateway): App, Query(stretch): Query<audit::Stretch>) -> Answer<replay::Replayed> {
+    audit::replay(&gateway, &stretch).await.into()
 }
 
 fn created(announced: Result<bundles::Announced, Problem>) -> Response {

@@ -32,7 +32,7 @@ use crate::store::{LeaseToken, Settle, Space};
 use crate::vault::BlobName;
 use crate::wire::ReceiptAnswer;
 
-pub use question::{question_of, question_of_new};
+pub use question::{consent_on_file, question_of, question_of_new};
 
 /// The digest of every dispatch that was made for this bundle.
 pub fn dispatches_of(gateway: &Gateway, record: &BundleRecord) -> Result<Vec<Digest>, Problem> {

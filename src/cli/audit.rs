@@ -1,6 +1,7 @@
 //! `medseal audit`: the compliance officer's desk.
 
 mod export;
+mod replay;
 mod show;
 mod verify;
 
@@ -15,6 +16,7 @@ use super::failure::{Outcome, Status};
 pub(super) enum Audit {
     Verify(verify::Verify),
     Show(show::Show),
+    Replay(replay::Replay),
     Export(export::Export),
     Checkpoint(Checkpoint),
 }
@@ -29,6 +31,7 @@ impl Audit {
         match self {
             Self::Verify(verb) => verb.run(context),
             Self::Show(verb) => verb.run(context),
+            Self::Replay(verb) => verb.run(context),
             Self::Export(verb) => verb.run(context),
             Self::Checkpoint(_) => checkpoint(context),
         }

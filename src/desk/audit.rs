@@ -4,7 +4,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use std::io;
+use std::sync::Arc;
 
+use super::replay::{self, Replayed};
 use crate::audit::log::Log;
 use crate::audit::verify::{self, Against, Behind, Report};
 use crate::gateway::Gateway;
@@ -24,6 +26,18 @@ pub struct Range {
     /// Only entries of this case.
     #[serde(default)]
     pub case: Option<CaseId>,
+}
+
+/// Which decisions are to be taken again.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stretch {
+    /// The first entry that is looked at.
+    #[serde(default)]
+    pub from: u64,
+    /// How many entries are looked at, at most.
+    #[serde(default)]
+    pub limit: Option<usize>,
 }
 
 /// Entries as they are stored, one a line.
@@ -66,6 +80,14 @@ pub async fn verify(gateway: &Gateway) -> Result<Report, Problem> {
         .await
         .map_err(|error| Problem::internal("the check", &error))?
         .map_err(|error| Problem::internal("the log", &error))
+}
+
+/// Takes the decisions among a range of entries again, from what is kept of each.
+pub async fn replay(gateway: &Arc<Gateway>, stretch: &Stretch) -> Result<Replayed, Problem> {
+    let (work, from, limit) = (Arc::clone(gateway), stretch.from, stretch.limit.unwrap_or(PAGE_MAX));
+    tokio::task::spawn_blocking(move || replay::replay(&work, from, limit))
+        .await
+        .map_err(|error| Problem::internal("the replay", &error))?
 }
 
 fn verify_log(log: &Log, note: &str) -> io::Result<Report> {

@@ -8,6 +8,7 @@ use super::{Staff, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
+use crate::config::CONSENTS_PER_PATIENT_MAX;
 use crate::consent::Consent;
 use crate::gateway::{ConsentPrivate, Gateway, Row};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
@@ -39,6 +40,11 @@ pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<Con
     let consent = Consent::parse(resource)
         .map_err(|error| Problem::bad_input(error.reason(), format!("this consent cannot be used: {error}")))?;
     let subject = gateway.new_subject(consent.patient())?;
+    if gateway.consents_of(&subject)?.len() >= CONSENTS_PER_PATIENT_MAX {
+        let detail = format!("{CONSENTS_PER_PATIENT_MAX} consents of this patient are on file, and no more are taken");
+        return Err(Problem::bad_input(Reason::LimitExceeded, detail)
+            .hint("every decision reads all of them; `medseal consent list --patient P` shows what there is"));
+    }
     let resource = std::str::from_utf8(resource)
         .map_err(|_| Problem::bad_input(Reason::BadInput, "the consent is not UTF-8 text"))?;
     let words = consent.in_words().join(" ");

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::Gateway;
 use crate::id::SubjectId;
 use crate::problem::Problem;
+use crate::reason::Reason;
 use crate::store::{Expect, Put, Space};
 
 impl Gateway {
@@ -90,7 +91,8 @@ fn context(space: Space, place: &[u8], count: usize) -> Vec<u8> {
 }
 
 fn damaged() -> Problem {
-    Problem::internal("a sealed part", &std::io::Error::other("it does not open with its subject's key"))
+    let error = std::io::Error::other("it does not open with its subject's key");
+    Problem { code: Reason::Tampered, ..Problem::internal("a sealed part", &error) }
 }
 
 const PIECE_BYTES: usize = 48 * 1024;

@@ -1,6 +1,6 @@
 //! What the decision is asked: everything it needs, read from the store for this one attempt.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::bundle::document::Document;
 use crate::clock;
@@ -10,7 +10,7 @@ use crate::gateway::Gateway;
 use crate::id::{BundleId, ConsentId, Digest};
 use crate::partner::Partner;
 use crate::problem::Problem;
-use crate::records::{BundleRecord, CaseRecord, NewBundle};
+use crate::records::{BundleRecord, CaseRecord, ConsentRecord, NewBundle};
 use crate::statement::dispatch::Answers;
 use crate::store::Space;
 
@@ -111,21 +111,26 @@ fn ask(
 fn consents_on_file(gateway: &Gateway, case: &CaseRecord, without: Option<&ConsentId>) -> Result<Vec<OnFile>, Problem> {
     let mut consents = Vec::new();
     for row in gateway.consents_of(&case.subject)? {
-        let record = row.value;
         // An erased consent is none: it neither permits nor denies any more.
-        let Some(private) = gateway.consent_private(&record)? else { continue };
-        let withdrawn = match &record.withdrawn {
-            Some(at) => Some(clock::read_stamp(at).unwrap_or_else(|| gateway.now())),
-            None => (without == Some(&record.consent)).then(|| gateway.now()),
-        };
-        consents.push(OnFile {
-            id: record.consent,
-            version: record.version,
-            withdrawn,
-            countries: record.countries.into_iter().collect::<BTreeMap<_, _>>(),
-            sha256: Digest::of(private.resource.as_bytes()),
-            consent: Consent::parse(private.resource.as_bytes()),
-        });
+        let Some(mut kept) = consent_on_file(gateway, &row.value)? else { continue };
+        if without == Some(&kept.id) {
+            kept.withdrawn.get_or_insert_with(|| gateway.now());
+        }
+        consents.push(kept);
     }
     Ok(consents)
+}
+
+/// A consent as a decision reads it, by one version of its record; `None` when the subject was erased.
+pub fn consent_on_file(gateway: &Gateway, record: &ConsentRecord) -> Result<Option<OnFile>, Problem> {
+    let Some(private) = gateway.consent_private(record)? else { return Ok(None) };
+    let withdrawn = record.withdrawn.as_deref().map(|at| clock::read_stamp(at).unwrap_or_else(|| gateway.now()));
+    Ok(Some(OnFile {
+        id: record.consent.clone(),
+        version: record.version,
+        withdrawn,
+        countries: record.countries.iter().cloned().collect(),
+        sha256: Digest::of(private.resource.as_bytes()),
+        consent: Consent::parse(private.resource.as_bytes()),
+    }))
 }

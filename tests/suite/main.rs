@@ -37,6 +37,7 @@ mod needs;
 mod partner_samples;
 mod people;
 mod read_only;
+mod replay;
 mod sample_case;
 mod seal_damage;
 mod site;
