@@ -21,10 +21,12 @@ pub use crate::consent::PART2_NOTICE;
 pub use asked::{AgainError, Asked, AskedConsent, documents_digest, rules};
 pub use confirmation::{Approval, Confirmation, Confirmed};
 pub use denied::{CAUSES_MAX, Cause, Denied};
+pub use emergency::BreakGlass;
 
 mod asked;
 mod confirmation;
 mod denied;
+mod emergency;
 
 /// The version of the rules by which a decision is taken, and that of the rules by which consents are read; it stands in
 /// every permit and denial.
@@ -75,12 +77,14 @@ impl Kind {
 
 /// What authorises it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Basis {
     /// The patient's consent.
     Consent,
     /// The dispatch that an opinion answers, by digest.
     Answers(Digest),
+    /// An emergency in which no consent can be asked for.
+    BreakGlass(BreakGlass),
 }
 
 /// The case, as it stands now.
@@ -268,11 +272,22 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
     }
     let candidates = match request.basis {
         Basis::Answers(_) => vec![None],
+        Basis::BreakGlass(_) => {
+            let objections = emergency::objections(request, now);
+            if !objections.is_empty() {
+                let confirmed = request.confirmed(now);
+                let obligations = consent::obligations(&request.documents, None);
+                let facts = facts(request, Will::Objects, &confirmed, &obligations, now);
+                return Err(Denied::new(request, asked, objections, gates.policy.evaluate(&facts)));
+            }
+            vec![None]
+        }
         Basis::Consent => match ask_consents(request, now) {
             Answer::Permits(granted) => granted.into_iter().map(Some).collect(),
             Answer::Refuses(findings) => {
                 let confirmed = request.confirmed(now);
-                let facts = facts(request, None, &confirmed, &consent::obligations(&request.documents, None), now);
+                let facts =
+                    facts(request, Will::Silent, &confirmed, &consent::obligations(&request.documents, None), now);
                 return Err(Denied::new(request, asked, findings, gates.policy.evaluate(&facts)));
             }
         },
@@ -283,7 +298,7 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
     let mut refused: Option<Verdict> = None;
     for granted in candidates {
         let obligations = consent::obligations(&request.documents, granted.as_ref());
-        let verdict = gates.policy.evaluate(&facts(request, granted.as_ref(), &confirmed, &obligations, now));
+        let verdict = gates.policy.evaluate(&facts(request, Will::of(granted.as_ref()), &confirmed, &obligations, now));
         if verdict.allowed {
             return Ok(permit(gates, asked, granted, &confirmed, &verdict, obligations));
         }
@@ -295,12 +310,33 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
     Err(Denied::new(request, asked, Vec::new(), refused.unwrap_or_default()))
 }
 
+/// What the patient's consents come to, as the policy is told.
+#[derive(Clone, Copy)]
+enum Will<'a> {
+    Permits(&'a Granted),
+    /// None permits, or none was asked.
+    Silent,
+    /// One says no.
+    Objects,
+}
+
+impl<'a> Will<'a> {
+    const fn of(granted: Option<&'a Granted>) -> Self {
+        match granted {
+            Some(granted) => Self::Permits(granted),
+            None => Self::Silent,
+        }
+    }
+}
+
 /// What the request lacks, as a sentence; a decision on half a request could only be wrong.
 fn missing(request: &Request) -> Option<&'static str> {
     let distinct: BTreeSet<_> = request.documents.iter().map(|document| &document.path).collect();
     match (request.kind, &request.basis) {
         (Kind::Records, Basis::Answers(_)) => return Some("records leave only under a consent"),
-        (Kind::Opinion, Basis::Consent) => return Some("an opinion must name the dispatch that it answers"),
+        (Kind::Opinion, Basis::Consent | Basis::BreakGlass(_)) => {
+            return Some("an opinion must name the dispatch that it answers");
+        }
         _ => {}
     }
     if request.documents.is_empty() {
@@ -336,7 +372,7 @@ fn ask_consents(request: &Request, now: Timestamp) -> Answer {
 
 fn facts(
     request: &Request,
-    granted: Option<&Granted>,
+    will: Will<'_>,
     confirmed: &Confirmed,
     obligations: &BTreeSet<String>,
     now: Timestamp,
@@ -344,10 +380,22 @@ fn facts(
     let (partner, documents) = (&request.partner, &request.documents);
     let way = match &request.basis {
         Basis::Answers(dispatch) => Way::ReturnOpinion { answers: *dispatch },
+        Basis::BreakGlass(emergency) => Way::BreakGlass {
+            purpose: request.case.purpose.clone(),
+            enabled: emergency.enabled,
+            justified: emergency.justified,
+            patient_objects: matches!(will, Will::Objects),
+            requested: emergency.requested,
+            until: emergency.until,
+        },
         Basis::Consent => Way::Release {
             purpose: request.case.purpose.clone(),
-            consent: granted
-                .map(|granted| ConsentFacts { until: granted.until, sensitivities_named: granted.sensitivities_named }),
+            consent: match will {
+                Will::Permits(granted) => {
+                    Some(ConsentFacts { until: granted.until, sensitivities_named: granted.sensitivities_named })
+                }
+                Will::Silent | Will::Objects => None,
+            },
         },
     };
     let highest = documents.iter().map(|document| document.confidentiality.code).max();
@@ -398,7 +446,12 @@ fn permit(
     let now = asked.at;
     let lives = now.checked_add(i64::from(gates.permit_age_s_max.min(PERMIT_AGE_S_MAX)).seconds()).unwrap_or(now);
     // A permit never outlives what it rests on.
-    let ends = [Some(asked.partner.card_expires), granted.as_ref().map(|granted| granted.until), confirmed.until];
+    let emergency = match &asked.basis {
+        Basis::BreakGlass(emergency) => Some(emergency.until),
+        Basis::Consent | Basis::Answers(_) => None,
+    };
+    let consent = granted.as_ref().map(|granted| granted.until);
+    let ends = [Some(asked.partner.card_expires), consent, confirmed.until, emergency];
     let agreement = asked.partner.agreement_until.filter(|_| asked.kind == Kind::Records);
     let expires = ends.into_iter().chain([agreement]).flatten().fold(lives, Timestamp::min);
     let rule = verdict.rules.first().map(|rule| rule.says.as_str()).unwrap_or_default();

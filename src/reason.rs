@@ -68,6 +68,8 @@ reasons! {
     ApprovalNeeded "APPROVAL_NEEDED" "the policy asks for a second person, who has not confirmed this release" "somebody other than the sender looks at it with `medseal status BUNDLE` and says `medseal approve BUNDLE`";
     ApprovalRejected "APPROVAL_REJECTED" "a second person said no to this release" "ask that person; if it was a mistake, send the records again";
     Approver "APPROVER" "this person's approval does not count for this release" "somebody else of the staff must approve it; medseal.toml lists them under [staff]";
+    BreakGlassOff "BREAK_GLASS_OFF" "this institution has not switched break-glass on" "record the patient's consent; whether an emergency may do without one, the institution decides in medseal.toml";
+    BreakGlassEnded "BREAK_GLASS_ENDED" "the time box of the emergency is over" "record the patient's consent, or ask for break-glass again";
     NotStaff "NOT_STAFF" "this user is not among the staff of this gateway" "the operator lists staff under [staff] in medseal.toml";
     PermitStale "PERMIT_STALE" "the decision grew too old before the bundle left" "nothing: the next attempt decides anew";
 

@@ -52,6 +52,23 @@ pub enum Way {
         /// The consent that permits every document; `None` if there is none.
         consent: Option<ConsentFacts>,
     },
+    /// Records to an expert institute in an emergency, without a consent.
+    BreakGlass {
+        /// Why.
+        purpose: Purpose,
+        /// Whether the institution has switched it on.
+        enabled: bool,
+        /// Whether a clinician is named and a reason given.
+        justified: bool,
+        /// Whether a consent on file says no.
+        patient_objects: bool,
+        /// When it was asked for.
+        #[serde(deserialize_with = "read_time")]
+        requested: Timestamp,
+        /// The end of its time box.
+        #[serde(deserialize_with = "read_time")]
+        until: Timestamp,
+    },
     /// The opinion back to the hospital.
     ReturnOpinion {
         /// The dispatch that it answers.
@@ -130,6 +147,12 @@ pub struct BundleFacts {
 type Attributes = Vec<(String, RestrictedExpression)>;
 
 impl Facts {
+    /// The ordinary release that an emergency stands in for: the same facts, and no consent.
+    pub(super) fn as_ordinary_release(&self) -> Option<Self> {
+        let Way::BreakGlass { purpose, .. } = &self.way else { return None };
+        Some(Self { way: Way::Release { purpose: purpose.clone(), consent: None }, ..self.clone() })
+    }
+
     /// The request and its entities, checked against the schema.
     pub(super) fn to_cedar(&self, schema: &Schema) -> Result<(Request, Entities), String> {
         let (partner, case, bundle) = self.uids();
@@ -205,6 +228,17 @@ impl Facts {
                     context.push(("consent".to_owned(), record));
                 }
                 Ok((uid(&NAMES.action, "release"), context))
+            }
+            Way::BreakGlass { purpose, enabled, justified, patient_objects, requested, until } => {
+                context.extend([
+                    ("purpose".to_owned(), text(purpose.as_str())),
+                    ("enabled".to_owned(), RestrictedExpression::new_bool(*enabled)),
+                    ("justified".to_owned(), RestrictedExpression::new_bool(*justified)),
+                    ("patient_objects".to_owned(), RestrictedExpression::new_bool(*patient_objects)),
+                    ("requested".to_owned(), time(*requested)),
+                    ("until".to_owned(), time(*until)),
+                ]);
+                Ok((uid(&NAMES.action, "break-glass-release"), context))
             }
             Way::ReturnOpinion { answers } => {
                 context.push(("answers".to_owned(), text(&answers.to_string())));
