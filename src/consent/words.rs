@@ -3,9 +3,7 @@
 //! Rule: every limit that the evaluation knows is said, and so is what it will not evaluate.
 
 use super::moment::{Moment, Period};
-use super::{
-    Class, Code, Consent, Effect, Grantor, Label, Limits, OPEN_ENDED_DAYS_MAX, Provision, Recipient, Source, Status,
-};
+use super::{Class, Code, Consent, Effect, Grantor, Label, Limits, OPEN_ENDED_DAYS_MAX, Provision, Recipient, Status};
 
 pub(super) fn of(consent: &Consent) -> Vec<String> {
     let mut lines = Vec::new();
@@ -26,7 +24,7 @@ pub(super) fn of(consent: &Consent) -> Vec<String> {
     let beside: &[Provision] = if consent.base.effect == Effect::Permit { &consent.base.exceptions } else { &[] };
     lines.extend(beside.iter().map(|exception| format!("{own} {}.", excluded(exception))));
     terms(consent, &mut lines);
-    if grants.len() > 1 || consent.source == Source::FhirR5 {
+    if !grants.is_empty() && consent.base.effect == Effect::Deny {
         lines.push("It says nothing about anybody else; another consent may.".to_owned());
     }
     lines
@@ -70,8 +68,13 @@ fn denial(consent: &Consent, lines: &mut Vec<String>) {
 /// An exception in one clause, with the exceptions to it.
 fn excluded(exception: &Provision) -> String {
     let limits = &exception.limits;
-    let mut parts = limited_to(limits);
-    parts.extend(recipients(limits).map(|to| format!("to {to}")));
+    let (mut parts, mut request): (Vec<_>, Vec<_>) =
+        limited_to(limits).into_iter().partition(|part| part.starts_with("documents"));
+    request.extend(recipients(limits).map(|to| format!("to {to}")));
+    if let Some(first) = request.first_mut().filter(|_| parts.is_empty()) {
+        *first = format!("sending {first}");
+    }
+    parts.append(&mut request);
     let not_evaluated = match exception.effect {
         Effect::Deny => "not evaluated: it excludes all",
         Effect::Permit => "not evaluated: it lifts nothing",

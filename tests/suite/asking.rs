@@ -43,6 +43,23 @@ pub(crate) fn consent() -> Value {
     })
 }
 
+/// The same in FHIR R5, which can name a recipient only in an exception to a base denial.
+pub(crate) fn consent_r5() -> Value {
+    json!({
+        "resourceType": "Consent",
+        "status": "active",
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "subject": {"identifier": {"system": "https://st-mary.example/mrn", "value": "4711"}},
+        "date": "2026-01-10",
+        "period": {"start": "2026-01-10", "end": "2026-12-31"},
+        "decision": "deny",
+        "provision": [{
+            "actor": [recipient("heidelberg")],
+            "purpose": [{"system": ACT_REASON, "code": "TREAT"}],
+        }],
+    })
+}
+
 /// An active consent that denies everything to everyone, limited by what the caller adds to its provision.
 pub(crate) fn dissent() -> Value {
     let mut dissent = consent();
