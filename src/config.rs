@@ -136,10 +136,6 @@ pub struct Limits {
     pub bundle_bytes_max: u64,
     /// The most documents in one bundle.
     pub documents_max: u32,
-    /// The longest path of a document inside the bundle, in bytes.
-    pub path_bytes_max: u32,
-    /// How many folders deep a document may lie.
-    pub path_depth_max: u32,
     /// How much room the disk must keep free, in bytes.
     pub disk_free_bytes_min: u64,
     /// The longest question, reason or other free text, in bytes.
@@ -163,8 +159,6 @@ impl Default for Limits {
         Self {
             bundle_bytes_max: 1 << 40,
             documents_max: 100_000,
-            path_bytes_max: 1024,
-            path_depth_max: 32,
             disk_free_bytes_min: 1 << 30,
             text_bytes_max: 8192,
             survey_bytes_max: 256 << 20,

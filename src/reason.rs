@@ -100,6 +100,7 @@ reasons! {
     Conflict "CONFLICT" "this does not fit the present state" "look at the state with `medseal status` or `medseal case show`";
 
     // Exchange
+    WrongPartner "WRONG_PARTNER" "whoever answers at the partner's address is not the partner; nothing was sent" "compare the endpoint on the partner's card with its operator, and ask for its newest card";
     PartnerUnreachable "PARTNER_UNREACHABLE" "the partner's gateway does not answer" "nothing: medseal tries again; `medseal partner ping ID` tests the line";
     PartnerRefused "PARTNER_REFUSED" "the partner's gateway refused the bundle" "ask the partner's operator, naming the request id";
     BadReceipt "BAD_RECEIPT" "the partner's answer is not a valid receipt for this bundle" "ask the partner's operator; nothing counts as delivered";

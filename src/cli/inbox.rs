@@ -84,8 +84,11 @@ fn save(context: &Context, bundle: &BundleId, folder: &Path) -> Outcome {
     let card = folder.join(format!("{}.card", text(&item, "from")));
     let written = |path: &Path, error: &io::Error| {
         Failure::unable(format!("{}: {error}", path.display()))
-            .hint("name a folder that exists and holds none of it yet")
+            .hint("name a folder that holds none of it yet; it is made if its own folder exists")
     };
+    if !folder.is_dir() {
+        durable::create_dir(folder, 0o700).map_err(|error| written(folder, &error))?;
+    }
     let mut from = api.download(&format!("/v1/inbox/{bundle}/content"))?;
     let mut file = OpenOptions::new()
         .write(true)

@@ -67,6 +67,9 @@ pub(super) fn failed(error: GatewayError) -> Failure {
     let hint = match &error {
         GatewayError::Exists(_) => Some("name a folder that does not exist; a home is never made anew over an old one"),
         GatewayError::NoHome(_) => Some("make it with `medseal init`, or name another with --home"),
+        GatewayError::Store(StoreError::InUse { .. }) => {
+            Some("its gateway is running: stop it first, or let `medseal doctor` look while it runs")
+        }
         GatewayError::Config(_) => Some("correct what the message names"),
         GatewayError::Log(_) | GatewayError::Store(StoreError::Absent { .. }) => Some(Reason::StoreRolledBack.remedy()),
         _ => None,

@@ -6,6 +6,7 @@ use super::Staff;
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
+use crate::deliver::{DeliverError, Line};
 use crate::gateway::{Gateway, put};
 use crate::id::{Digest, InstitutionId};
 use crate::partner::{Agreement, Partner, SignedCard, Standing};
@@ -158,9 +159,13 @@ pub struct Pong {
 /// Asks the partner's gateway whether it is there and knows us.
 pub async fn ping(gateway: &Gateway, id: &InstitutionId) -> Result<Pong, Problem> {
     let partner = gateway.partner(id)?;
-    let mut line = crate::deliver::Line::connect(&gateway.tls, id, &partner.card().endpoint, gateway.line_limits())
-        .await
-        .map_err(|error| Problem::try_again(error.reason(), error.to_string()))?;
-    let pong = line.ping().await.map_err(|error| Problem::try_again(error.reason(), error.to_string()))?;
+    let failed = |error: DeliverError| match error.reason() {
+        reason @ (Reason::WrongPartner | Reason::PartnerExpired | Reason::PartnerRefused) => {
+            Problem::refused(reason, error.to_string())
+        }
+        reason => Problem::try_again(reason, error.to_string()),
+    };
+    let line = Line::connect(&gateway.tls, id, &partner.card().endpoint, gateway.line_limits()).await;
+    let pong = line.map_err(failed)?.ping().await.map_err(failed)?;
     Ok(Pong { institution: pong.institution, time: pong.time, our_time: clock::stamp(gateway.now()) })
 }

@@ -69,7 +69,8 @@ impl TlsFailure {
         match self {
             Self::OutOfDate => Reason::PartnerExpired,
             Self::RefusedByPeer => Reason::PartnerRefused,
-            Self::Protocol | Self::Unreachable | Self::WrongIdentity => Reason::PartnerUnreachable,
+            Self::Protocol | Self::Unreachable => Reason::PartnerUnreachable,
+            Self::WrongIdentity => Reason::WrongPartner,
         }
     }
 }
@@ -88,5 +89,7 @@ mod tests {
         assert_eq!(tls(Error::AlertReceived(AlertDescription::UnknownCA)), TlsFailure::RefusedByPeer);
         assert_eq!(tls(Error::AlertReceived(AlertDescription::HandshakeFailure)), TlsFailure::Protocol);
         assert_eq!(tls(Error::HandshakeNotComplete), TlsFailure::Protocol);
+        assert_eq!(TlsFailure::WrongIdentity.reason(), Reason::WrongPartner);
+        assert_eq!(TlsFailure::Unreachable.reason(), Reason::PartnerUnreachable);
     }
 }

@@ -40,6 +40,7 @@ mod log_home;
 mod needs;
 mod partner_samples;
 mod people;
+mod ping;
 mod read_only;
 mod replay;
 mod sample_case;

@@ -59,7 +59,11 @@ impl Drop for Site {
 impl Site {
     /// Makes the home of an institution; its gateway does not run yet.
     pub(crate) fn init(folder: &Path, id: &'static str, country: &str) -> Self {
-        let port = free_port();
+        Self::init_at(folder, id, country, free_port())
+    }
+
+    /// The same, at this port.
+    pub(crate) fn init_at(folder: &Path, id: &'static str, country: &str, port: u16) -> Self {
         let site = Self { id, home: folder.join(id), port, daemon: None };
         let (endpoint, listen) = (format!("https://localhost:{port}"), format!("127.0.0.1:{port}"));
         site.run(&[
@@ -161,7 +165,7 @@ impl Site {
 
     /// Exchanges cards with a partner, by fingerprint.
     pub(crate) fn befriend(&self, other: &Self) {
-        let card = other.home.join("card-file");
+        let card = other.home.join(format!("card-for-{}", self.id));
         let shown = other.run(&["card", "--out", card.to_str().expect("a path")]).ok();
         self.run(&["partner", "add", card.to_str().expect("a path"), "--fingerprint", &shown.text("fingerprint")]).ok();
     }

@@ -59,7 +59,6 @@ fn age_and_tar_open_what_was_received() {
     let pair = Pair::ready();
     let bundle = pair.send(&["--wait"]).ok().text("bundle");
     let folder = pair.folder.path().join("reader");
-    fs::create_dir(&folder).expect("a folder");
     pair.institute.run(&["inbox", &bundle, "--save", folder.to_str().expect("a path")]).ok();
     let opened = ran(Command::new("sh")
         .args(["-c", "age -d -i \"$1\" \"$2\" | tar -x -C \"$3\" && cd \"$3\"/* && sha256sum --quiet -c manifest-sha256.txt tagmanifest-sha256.txt", "sh"])

@@ -392,8 +392,12 @@ fn text(answer: &Value, field: &str) -> Result<String, Failure> {
     answer[field].as_str().map(str::to_owned).ok_or_else(|| Failure::unable(format!("no {field} in {answer}")))
 }
 
+/// The text up to a line's length, cut between words.
 fn short(value: &Value) -> String {
-    value.as_str().unwrap_or_default().chars().take(120).collect()
+    let text = value.as_str().unwrap_or_default();
+    let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) else { return text.to_owned() };
+    let words = text[..end].rfind(' ').map_or(&text[..end], |space| &text[..space]);
+    format!("{words} ...")
 }
 
 fn text_of(path: &Path) -> &str {
@@ -402,5 +406,6 @@ fn text_of(path: &Path) -> &str {
 
 const CONFIRMED: &str = "demonstration with a folder of many patients";
 const SHOWN_MAX: usize = 5;
+const TEXT_CHARS_MAX: usize = 120;
 const LOOKS: u32 = 3000;
 const PAUSE: std::time::Duration = std::time::Duration::from_millis(20);

@@ -74,13 +74,6 @@ pub(super) fn check_claims(gateway: &Gateway, draft: &Draft) -> Result<(), Probl
         paths
             .add(&claim.path)
             .map_err(|error| Problem::bad_input(Reason::BadName, format!("{}: {error}", claim.path)))?;
-        let path_bytes = claim.path.as_str().len();
-        if path_bytes > limits.path_bytes_max as usize
-            || claim.path.parts().count() > limits.path_depth_max as usize + 1
-        {
-            let detail = format!("{}: {path_bytes} bytes or too many folders in its path", claim.path);
-            return Err(Problem::bad_input(Reason::LimitExceeded, detail));
-        }
         bytes = bytes.saturating_add(claim.bytes);
     }
     if bytes > limits.bundle_bytes_max {
