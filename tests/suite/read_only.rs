@@ -39,7 +39,7 @@ fn changes_nothing(pair: &mut Pair) {
     let letter = pair.folder.path().join("letter.txt");
     medseal::durable::replace(&letter, b"no finding", 0o600).expect("written");
     let letter = letter.to_str().expect("a path");
-    let card = pair.institute.home.join("card-file");
+    let card = pair.hospital.home.join(format!("card-of-{}", pair.institute.id));
     let changes: [&[&str]; 6] = [
         &["send", letter, "--case", &pair.case],
         &["consent", "withdraw", &pair.consent, "--reason", "no more"],

@@ -165,7 +165,7 @@ impl Site {
 
     /// Exchanges cards with a partner, by fingerprint.
     pub(crate) fn befriend(&self, other: &Self) {
-        let card = other.home.join(format!("card-for-{}", self.id));
+        let card = self.home.join(format!("card-of-{}", other.id));
         let shown = other.run(&["card", "--out", card.to_str().expect("a path")]).ok();
         self.run(&["partner", "add", card.to_str().expect("a path"), "--fingerprint", &shown.text("fingerprint")]).ok();
     }
