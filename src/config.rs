@@ -3,6 +3,7 @@
 //! Rule: an unknown key, a missing one or a value out of range stops the start, naming file, key and what is allowed.
 //! Secrets never stand here; the key folder beside it holds them.
 
+mod abdm;
 mod staff;
 
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Country, IdError, InstitutionId};
 
+pub use abdm::Abdm;
 pub use staff::{People, Staff};
 
 /// One institution's gateway, as its home folder describes it.
@@ -44,6 +46,9 @@ pub struct Config {
     /// Emergencies in which no consent can be asked for.
     #[serde(default)]
     pub break_glass: BreakGlass,
+    /// Who is who in India's health network.
+    #[serde(default)]
+    pub abdm: Abdm,
     /// Upper limits; past them the answer is a clear refusal.
     #[serde(default)]
     pub limits: Limits,
@@ -177,6 +182,15 @@ pub const STAFF_BODY_BYTES_MAX: usize = 64 << 20;
 /// Every decision reads all consents of the patient, and its entry names each of them: more would not fit.
 pub const CONSENTS_PER_PATIENT_MAX: usize = 100;
 
+/// A scan that is kept beside a consent is no larger than this, in bytes.
+pub const EVIDENCE_BYTES_MAX: usize = 16 << 20;
+
+/// All scans beside one consent are no larger than this together, in bytes; as base64 they fit into one request.
+pub const EVIDENCE_TOTAL_BYTES_MAX: usize = 40 << 20;
+
+/// The most scans beside one consent.
+pub const EVIDENCE_COUNT_MAX: usize = 16;
+
 /// The history of a bundle holds every attempt, and must fit into one record of the store.
 const ATTEMPTS_MAX: u32 = 150;
 
@@ -240,6 +254,7 @@ impl Config {
             retry: Retry::default(),
             staff: Staff::default(),
             break_glass: BreakGlass::default(),
+            abdm: Abdm::default(),
             limits: Limits::default(),
         };
         config.check()?;
@@ -289,6 +304,7 @@ impl Config {
         if !["U", "L", "M", "N", "R", "V"].contains(&self.intake.assumed_confidentiality.as_str()) {
             return range("intake.assumed_confidentiality", &self.intake.assumed_confidentiality, "U, L, M, N, R or V");
         }
+        self.abdm.check()?;
         if self.exchange.concurrent_per_partner == 0 || self.exchange.concurrent_per_partner > 64 {
             return range("exchange.concurrent_per_partner", &self.exchange.concurrent_per_partner, "1 to 64");
         }

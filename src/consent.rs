@@ -7,11 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
 use crate::id::{ConsentId, Country, Digest, InstitutionId, PatientIdentifier};
+use crate::keys::ManagerError;
 use crate::reason::Reason;
 
+pub use abdm::{ABHA_ADDRESS_SYSTEM, ABHA_NUMBER_SYSTEM, Network, Notice, NoticeStatus};
 pub use evaluate::{Answer, Finding, Granted, Question, evaluate};
 pub use obligations::{ALWAYS, PART2_NOTICE, obligations};
 
+pub(crate) mod abdm;
 mod evaluate;
 mod extensions;
 mod matching;
@@ -231,6 +234,21 @@ pub enum ConsentError {
         /// The element of R5.
         r5: &'static str,
     },
+    /// A consent artefact that is not signed as it must be.
+    #[error("the consent artefact is not proved: {what}")]
+    BadSignature {
+        /// What is wrong with the signature, in words.
+        what: &'static str,
+    },
+    /// A consent artefact whose signature nobody here can verify.
+    #[error("the consent artefact comes from the consent manager {manager}: {cause}")]
+    Unverified {
+        /// The manager, as the artefact names it.
+        manager: String,
+        /// Why its signature cannot be verified.
+        #[source]
+        cause: ManagerError,
+    },
     /// The parts of the consent say different things.
     #[error("the consent contradicts itself: {what}")]
     Ambiguous {
@@ -247,6 +265,18 @@ impl ConsentError {
             Self::Json(_) | Self::Invalid { .. } => Reason::BadInput,
             Self::Unsupported { .. } | Self::MixedReleases { .. } => Reason::ConsentUnsupported,
             Self::Ambiguous { .. } => Reason::ConsentAmbiguous,
+            Self::BadSignature { .. } => Reason::BadSignature,
+            Self::Unverified { .. } => Reason::ConsentUnverified,
+        }
+    }
+
+    /// What mends it, where the code's own remedy is too general.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::BadSignature { .. } => Some(
+                "hand in the consent manager's notification as it came, byte for byte; if it still fails, ask the manager",
+            ),
+            _ => None,
         }
     }
 }
@@ -255,6 +285,12 @@ impl Consent {
     /// Reads a FHIR Consent resource (JSON, R4 or R5) by the profile of docs/CONSENT.md.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConsentError> {
         reader::read(&tree::Tree::read(bytes)?)
+    }
+
+    /// Reads a FHIR Consent, or a consent artefact of India's health network whose signature verifies now.
+    pub fn read(bytes: &[u8], network: &Network<'_>) -> Result<Self, ConsentError> {
+        let tree = tree::Tree::read(bytes)?;
+        if abdm::is_notification(&tree) { abdm::read(bytes, &tree, network) } else { reader::read(&tree) }
     }
 
     /// The patient whose will this is.

@@ -27,7 +27,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Home, People};
 use crate::decision::Gates;
 use crate::id::{Country, Digest, InstitutionId};
-use crate::keys::Keys;
+use crate::keys::{ConsentManagers, Keys};
 use crate::partner::{Partner, SignedCard, log_name};
 use crate::policy::Policy;
 use crate::problem::Problem;
@@ -50,6 +50,8 @@ pub struct Gateway {
     pub home: Home,
     /// The long-lived keys.
     pub keys: Arc<Keys>,
+    /// Whose signatures under consents count.
+    pub consent_managers: ConsentManagers,
     /// Tells the time.
     pub clock: Clock,
     /// The log.
@@ -147,6 +149,8 @@ impl Gateway {
         let config = Config::read(&home.config())?;
         let people = people_of(&config)?;
         let keys = Arc::new(Keys::open(&home.keys())?);
+        let consent_managers = ConsentManagers::of(&home.keys());
+        consent_managers.list()?;
         let policy = Policy::load(&home.policies())?;
         let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
         let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::open(&home.store())?);
@@ -160,6 +164,7 @@ impl Gateway {
             people,
             home: home.clone(),
             keys,
+            consent_managers,
             clock,
             log,
             vault,

@@ -7,6 +7,7 @@
 mod certificate;
 mod error;
 mod folder;
+mod managers;
 mod subjects;
 
 use std::fmt;
@@ -25,6 +26,7 @@ use certificate::Host;
 pub use error::KeysError;
 use folder::Secrecy::{Private, Public};
 use folder::{Folder, pem, read_pem};
+pub use managers::{ConsentManagers, KnownManager, ManagerError};
 pub use subjects::SubjectsKey;
 
 /// The authority's private key; may be kept off the gateway, then the leaf cannot be renewed here.
@@ -47,6 +49,8 @@ pub const SIGN_PUBLIC: &str = "sign.key.pub";
 pub const LOG_KEY: &str = "log.key";
 /// The secret from which subjects' file names and wrapping keys are derived.
 pub const SUBJECTS_KEY: &str = "subjects.key";
+/// The folder with the public keys of consent managers, one file each; may be absent.
+pub const CONSENT_MANAGERS: &str = "consent-managers";
 /// Our own line for `ssh-keygen -Y verify -f`.
 pub const ALLOWED_SIGNERS: &str = "allowed_signers";
 

@@ -46,6 +46,7 @@ reasons! {
     ConsentInactive "CONSENT_INACTIVE" "the consent on file is not active" "record an active consent";
     ConsentDenied "CONSENT_DENIED" "the patient's consent excludes this" "leave the excluded document out, or ask the patient";
     ConsentUnsupported "CONSENT_UNSUPPORTED" "a consent on file has a part that medseal does not evaluate, so it cannot permit" "record it in the profile of docs/CONSENT.md";
+    ConsentUnverified "CONSENT_UNVERIFIED" "nobody here can verify the consent's signature" "put the consent manager's public key into keys/consent-managers/ of the home; keys/README.md";
     ConsentAmbiguous "CONSENT_AMBIGUOUS" "the consent contradicts itself" "have the consent corrected and record it anew";
     Purpose "PURPOSE" "the consent does not cover this purpose" "check the purpose of the case, or ask the patient";
     Recipient "RECIPIENT" "the consent does not name this institution as a recipient" "ask the patient to name the institution in the consent";

@@ -13,7 +13,7 @@ use super::failure::{Outcome, Status};
 use crate::client::{Api, ApiError};
 use crate::clock::{Clock, Timestamp, read_stamp};
 use crate::config::{Config, Home};
-use crate::keys::Keys;
+use crate::keys::{ConsentManagers, Keys};
 use crate::policy::Policy;
 
 /// Checks configuration, permissions, disk, keys, policies, partners, the gateway and its log.
@@ -69,6 +69,7 @@ impl Doctor {
         let home = context.home()?;
         let now = Clock::system().now();
         let mut checks = vec![configuration(&home), permissions(&home), disk(&home), keys(&home, now), policies(&home)];
+        checks.extend(consent_managers(&home));
         checks.extend(gateway(&home, now));
         let sick = checks.iter().any(|check| check.verdict == Verdict::Mend);
         if context.out.is_json() {
@@ -166,6 +167,24 @@ fn keys(home: &Home, now: Timestamp) -> Check {
         }
         Some((days, kind)) => Check::well("keys", format!("first to end: {kind}, in {days} days{place}")),
         None => Check::well("keys", format!("none ends by itself{place}")),
+    }
+}
+
+/// Whose signatures under consent artefacts count; nothing where no artefacts are taken.
+fn consent_managers(home: &Home) -> Option<Check> {
+    const WHAT: &str = "consent keys";
+    let takes = Config::read(&home.config()).is_ok_and(|config| config.abdm.hip.is_some());
+    match ConsentManagers::of(&home.keys()).list() {
+        Err(error) => Some(Check::mend(WHAT, chain(error), "keys/README.md says what belongs into consent-managers/")),
+        Ok(known) if known.is_empty() && !takes => None,
+        Ok(known) if known.is_empty() => {
+            let remedy = "put NAME.pem into keys/consent-managers/; keys/README.md";
+            Some(Check::remark(WHAT, "abdm.hip is set, but no consent manager's key is here", remedy))
+        }
+        Ok(known) => {
+            let names: Vec<String> = known.into_iter().map(|manager| manager.id).collect();
+            Some(Check::well(WHAT, format!("consent managers: {}", names.join(", "))))
+        }
     }
 }
 

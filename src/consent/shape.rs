@@ -23,7 +23,7 @@ pub(super) enum Kind {
 }
 
 /// A shape under a name that a `static` can refer to, itself included.
-pub(super) struct Table(Shape);
+pub(super) struct Table(pub(super) Shape);
 
 /// The release of FHIR in which a resource is written; the same provisions mean the opposite in the other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,7 +72,8 @@ fn refuse_modifiers(tree: &Tree, at: &str) -> Result<(), ConsentError> {
     }
 }
 
-fn object(tree: &Tree, table: &Table, at: &str) -> Result<(), ConsentError> {
+/// Refuses an object that has any element beside the table's, at any depth.
+pub(super) fn object(tree: &Tree, table: &Table, at: &str) -> Result<(), ConsentError> {
     let Tree::Object(fields) = tree else {
         return Err(ConsentError::Invalid { at: at.to_owned(), expected: "an object" });
     };

@@ -168,7 +168,9 @@ fn read<T: DeserializeOwned>(text: &str) -> T {
 }
 
 /// The tables as they were compiled in, each under its file's name; part of what a decision's policy digest covers.
-pub(crate) const TABLES: [(&str, &str); 4] = [
+pub(crate) const TABLES: [(&str, &str); 6] = [
+    ("terminology/abdm-hi-types.json", super::abdm::HI_TYPES),
+    ("terminology/abdm-purpose.json", super::abdm::PURPOSES),
     ("terminology/confidentiality.json", CONFIDENTIALITY),
     ("terminology/handling.json", HANDLING),
     ("terminology/purpose.json", PURPOSE),

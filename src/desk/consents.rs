@@ -2,6 +2,8 @@
 //!
 //! Rule: a withdrawal cancels in the same atomic write whatever waits on that consent alone.
 
+mod notices;
+
 use serde::Serialize;
 
 use super::{Staff, free_text};
@@ -9,7 +11,7 @@ use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
 use crate::config::CONSENTS_PER_PATIENT_MAX;
-use crate::consent::Consent;
+use crate::consent::{Consent, ConsentError, Notice};
 use crate::gateway::{ConsentPrivate, Gateway, Row};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
@@ -28,17 +30,28 @@ pub struct ConsentView {
     pub understood: bool,
     /// What it permits, to whom, until when.
     pub permits: String,
+    /// In which form it was written: `fhir-r4`, `fhir-r5` or `abdm`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<&'static str>,
     /// When it was recorded.
     pub added: String,
     /// When it was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<String>,
+    /// The bundles that no longer leave, where it came as the word of its end.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cancelled: Vec<BundleId>,
 }
 
-/// Records a FHIR Consent.
+/// Records a FHIR Consent or a consent artefact; the word of a consent manager that one on file has ended withdraws it.
 pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<ConsentView, Problem> {
-    let consent = Consent::parse(resource)
-        .map_err(|error| Problem::bad_input(error.reason(), format!("this consent cannot be used: {error}")))?;
+    let notice = Notice::read(resource).map_err(|error| unusable(&error))?;
+    if let Some(notice) = &notice
+        && let Some(ended) = notices::take(gateway, staff, resource, notice).await?
+    {
+        return Ok(ended);
+    }
+    let consent = gateway.read_consent(resource).map_err(|error| unusable(&error))?;
     let subject = gateway.new_subject(consent.patient())?;
     if gateway.consents_of(&subject)?.len() >= CONSENTS_PER_PATIENT_MAX {
         let detail = format!("{CONSENTS_PER_PATIENT_MAX} consents of this patient are on file, and no more are taken");
@@ -61,9 +74,10 @@ pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<Con
     let mut puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
     puts.extend(gateway.consent_version(&record, Expect::Absent));
     puts.push(index(&subject, &record.consent));
+    puts.extend(notice.map(|notice| notices::index(&notice, &record.consent)));
     let event = Happened::consent_added(&record.consent, &subject, &words, Digest::of(resource.as_bytes()));
     gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
-    Ok(view(&record, words))
+    Ok(view(&record, Ok(&consent)))
 }
 
 /// The consents on file, of one patient or of all.
@@ -154,22 +168,36 @@ fn found(gateway: &Gateway, id: &ConsentId) -> Result<Row<ConsentRecord>, Proble
 }
 
 fn described(gateway: &Gateway, record: &ConsentRecord) -> Result<ConsentView, Problem> {
-    let words = match gateway.consent_private(record)? {
-        Some(private) => Consent::parse(private.resource.as_bytes())
-            .map_or_else(|error| format!("cannot be used: {error}"), |consent| consent.in_words().join(" ")),
-        None => "erased".to_owned(),
-    };
-    Ok(view(record, words))
+    Ok(match gateway.consent_private(record)? {
+        Some(private) => match gateway.read_consent(private.resource.as_bytes()) {
+            Ok(consent) => view(record, Ok(&consent)),
+            Err(error) => {
+                view(record, Err(format!("It cannot be used: {error}. So nothing leaves until it is withdrawn.")))
+            }
+        },
+        None => view(record, Err("erased".to_owned())),
+    })
 }
 
-fn view(record: &ConsentRecord, words: String) -> ConsentView {
+/// A consent in words, or why there are none.
+fn view(record: &ConsentRecord, consent: Result<&Consent, String>) -> ConsentView {
     ConsentView {
         consent: record.consent.clone(),
         version: record.version,
-        understood: true,
-        permits: words,
+        understood: consent.is_ok(),
+        source: consent.as_ref().ok().map(|consent| consent.source().word()),
+        permits: consent.map_or_else(|why| why, |consent| consent.in_words().join(" ")),
         added: record.added.clone(),
         withdrawn: record.withdrawn.clone(),
+        cancelled: Vec::new(),
+    }
+}
+
+fn unusable(error: &ConsentError) -> Problem {
+    let problem = Problem::bad_input(error.reason(), format!("this consent cannot be used: {error}"));
+    match error.hint() {
+        Some(hint) => problem.hint(hint),
+        None => problem,
     }
 }
 

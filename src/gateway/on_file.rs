@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Gateway, Row, put};
 use crate::bundle::document::Document;
+use crate::consent::{Consent, ConsentError, Network};
 use crate::id::{ConsentId, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
 use crate::records::{BundleRecord, CasePrivate, CaseRecord, ConsentRecord};
@@ -37,6 +38,17 @@ impl Gateway {
     /// Every consent of a patient, withdrawn ones too.
     pub fn consents_of(&self, subject: &SubjectId) -> Result<Vec<Row<ConsentRecord>>, Problem> {
         self.indexed(Space::Consent, &format!("consents/{subject}/"))
+    }
+
+    /// Reads a consent as everything stands now; one that a consent manager signed, under its key as it is now.
+    pub fn read_consent(&self, resource: &[u8]) -> Result<Consent, ConsentError> {
+        Consent::read(resource, &self.network())
+    }
+
+    /// Whom a consent artefact of India's health network may come from, and whom its ids mean.
+    pub fn network(&self) -> Network<'_> {
+        let abdm = &self.config.abdm;
+        Network { managers: &self.consent_managers, hip: abdm.hip.as_deref(), recipients: &abdm.recipients }
     }
 
     /// The puts of a consent's record: the newest version, and the same beside the versions before it, for good.

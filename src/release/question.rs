@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::bundle::document::Document;
 use crate::clock;
-use crate::consent::{Consent, OnFile};
+use crate::consent::OnFile;
 use crate::decision::{Basis, CaseState, Confirmation, DELIVERY_MEETS, Kind, PartnerState, Request};
 use crate::gateway::Gateway;
 use crate::id::{BundleId, ConsentId, Digest};
@@ -131,6 +131,6 @@ pub fn consent_on_file(gateway: &Gateway, record: &ConsentRecord) -> Result<Opti
         withdrawn,
         countries: record.countries.iter().cloned().collect(),
         sha256: Digest::of(private.resource.as_bytes()),
-        consent: Consent::parse(private.resource.as_bytes()),
+        consent: gateway.read_consent(private.resource.as_bytes()),
     }))
 }
