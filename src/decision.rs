@@ -36,8 +36,10 @@ pub const ENGINE_SEMANTICS: &str = "medseal-decision-2/medseal-consent-2";
 pub const PERMIT_AGE_S_MAX: u32 = 60;
 
 /// What every delivery between gateways does (v3-ActCode): it encrypts, on the way and as it lies; its descriptor carries
-/// the labels; and its dispatch, signed, forbids to pass on without the patient's consent and to use for another purpose.
-pub const DELIVERY_MEETS: [&str; 6] = ["ENCRYPT", "ENCRYPTT", "NORDSCLCD", "NORDSCLCDS", "NOREUSE", "PERSISTLABEL"];
+/// the labels; and its dispatch, signed, forbids to pass on without the patient's consent and to use for another purpose,
+/// and says that, and by when, everything is to be erased.
+pub const DELIVERY_MEETS: [&str; 7] =
+    ["DELAU", "ENCRYPT", "ENCRYPTT", "NORDSCLCD", "NORDSCLCDS", "NOREUSE", "PERSISTLABEL"];
 
 /// What decides.
 #[derive(Clone, Debug)]
@@ -182,6 +184,7 @@ pub struct Permit {
     policy: Digest,
     policies: Vec<String>,
     obligations: BTreeSet<String>,
+    erase_at: Option<Timestamp>,
     reason: String,
     asked: Box<Asked>,
 }
@@ -245,6 +248,11 @@ impl Permit {
     /// What must accompany the documents.
     pub const fn obligations(&self) -> &BTreeSet<String> {
         &self.obligations
+    }
+
+    /// When the receiver must have erased what it gets; `None`: the consent does not say.
+    pub const fn erase_at(&self) -> Option<Timestamp> {
+        self.erase_at
     }
 
     /// Why, in one plain sentence.
@@ -467,6 +475,7 @@ fn permit(
         at: now,
         expires,
         basis: asked.basis.clone(),
+        erase_at: granted.as_ref().and_then(|granted| granted.erase_at),
         consent: granted.map(|granted| (granted.consent, granted.version)),
         policy: asked.policy,
         policies: verdict.rules.iter().map(|rule| rule.id.clone()).collect(),

@@ -146,6 +146,7 @@ async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, si
                 sealed_sha256: dispatch.sealed_sha256,
                 sealed_bytes: dispatch.sealed_bytes,
                 answers: dispatch.answers.clone(),
+                erase_at: dispatch.erase_at.clone(),
                 dispatch: digest,
                 opened: None,
             };

@@ -202,6 +202,9 @@ pub struct Attempt {
     /// What the permit obliges to, so that the dispatch can be made again byte for byte.
     #[serde(default)]
     pub obligations: Vec<String>,
+    /// When the receiver must have erased what it gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erase_at: Option<String>,
 }
 
 /// A bundle on its way out.
@@ -285,6 +288,7 @@ impl BundleRecord {
             reason: Some(reason),
             outcome: Some("refused at intake".to_owned()),
             obligations: Vec::new(),
+            erase_at: None,
         });
         record
     }
@@ -319,7 +323,7 @@ impl BundleRecord {
 
     /// An attempt begins: the decision allows it.
     #[must_use]
-    pub fn sending(mut self, at: Timestamp, obligations: Vec<String>) -> Self {
+    pub fn sending(mut self, at: Timestamp, obligations: Vec<String>, erase_at: Option<Timestamp>) -> Self {
         // Whoever begins anew has asked the partner about the earlier ones, or never handed over their header.
         self.close_attempts("not delivered");
         self.attempts.push(Attempt {
@@ -328,6 +332,7 @@ impl BundleRecord {
             reason: None,
             outcome: None,
             obligations,
+            erase_at: erase_at.map(clock::stamp),
         });
         self.state = State::Sending;
         self.reason = None;
@@ -373,6 +378,7 @@ impl BundleRecord {
             reason: Some(reason),
             outcome: Some("denied".to_owned()),
             obligations: Vec::new(),
+            erase_at: None,
         });
         self.state = match reason {
             Reason::ConsentWithdrawn | Reason::CaseClosed => State::Cancelled,
@@ -461,6 +467,9 @@ pub struct InboxRecord {
     pub sealed_bytes: u64,
     /// What it answers, if it is an opinion.
     pub answers: Option<Answers>,
+    /// When everything in it must be erased, as the sender's dispatch says.
+    #[serde(default)]
+    pub erase_at: Option<String>,
     /// The dispatch that it came with first, by digest.
     pub dispatch: Digest,
     /// When it was first opened here.

@@ -189,7 +189,7 @@ async fn let_go(
     permit: Permit,
 ) -> Result<(Recorded<Release>, Row<BundleRecord>), Problem> {
     let obligations = permit.obligations().iter().cloned().collect::<Vec<String>>();
-    let record = row.value.clone().sending(gateway.now(), obligations);
+    let record = row.value.clone().sending(gateway.now(), obligations, permit.erase_at());
     let number = record.attempts.len();
     let release = Release::new(sealed, permit, why_of(&record), u32::try_from(number).unwrap_or(u32::MAX))
         .map_err(|error| Problem::internal("a permit", &error))?;
@@ -365,8 +365,10 @@ fn dispatch_of(gateway: &Gateway, record: &BundleRecord, number: usize, place: &
     let sealed = record.sealed.as_ref().expect("an attempt is made of sealed bundles only");
     let place =
         InOurLog { us: gateway.id().clone(), decision: place.leaf, at: place.at, head: gateway.log_head(place) };
-    let obligations = &record.attempts[number].obligations;
-    Dispatch::of(sealed, &why_of(record), u32::try_from(number + 1).unwrap_or(u32::MAX), obligations, place)
+    let attempt = &record.attempts[number];
+    let number = u32::try_from(number + 1).unwrap_or(u32::MAX);
+    let dispatch = Dispatch::of(sealed, &why_of(record), number, &attempt.obligations, place);
+    Dispatch { erase_at: attempt.erase_at.clone(), ..dispatch }
 }
 
 /// The sealed bundle, if one of the keys that it is sealed to is still on the partner's card.

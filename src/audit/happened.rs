@@ -276,6 +276,9 @@ impl Event for Release {
             "manifest_sha256": sealed.manifest_sha256, "attempt": self.attempt(), "purpose": self.purpose(),
         }));
         facts.extend(permit_facts(permit));
+        if let Some(erase_at) = permit.erase_at() {
+            facts.insert("erase_at".to_owned(), json!(crate::clock::stamp(erase_at)));
+        }
         if let Some(answers) = self.answers() {
             facts.insert("answers".to_owned(), json!(answers));
         }

@@ -71,6 +71,7 @@ fn show(context: &Context, bundle: &BundleId) -> Outcome {
         ("kind", text(&item, "kind")),
         ("received", moment(&item, "received")),
         ("opened", moment(&item, "opened")),
+        ("erase by", moment(&item, "erase_at")),
         ("sealed bytes", text(&item, "sealed_bytes")),
         ("sealed sha256", text(&item, "sealed_sha256")),
     ])?;

@@ -36,6 +36,9 @@ pub struct InboxView {
     /// When it was first opened here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub opened: Option<String>,
+    /// When everything in it must be erased, as the sender's dispatch says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erase_at: Option<String>,
 }
 
 /// A bundle that came in, with what is needed to open and check it.
@@ -160,5 +163,6 @@ fn view(record: InboxRecord) -> InboxView {
         kind: record.kind,
         sealed_bytes: record.sealed_bytes,
         opened: record.opened,
+        erase_at: record.erase_at,
     }
 }

@@ -144,6 +144,9 @@ pub struct Dispatch {
     pub decision: Digest,
     /// What the receiver must observe, as codes of v3-ActCode.
     pub obligations: Vec<String>,
+    /// When the receiver must have erased everything in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub erase_at: Option<String>,
     /// Which attempt this is, counted from 1.
     pub attempt: u32,
     /// When it was made.
@@ -186,6 +189,7 @@ impl Dispatch {
             answers: why.answers.clone(),
             decision: place.decision,
             obligations: obligations.to_vec(),
+            erase_at: None,
             attempt,
             issued: clock::stamp(place.at),
             expires: clock::stamp(place.at + jiff::SignedDuration::from_secs(DISPATCH_AGE_S_MAX)),
@@ -219,6 +223,7 @@ impl Dispatch {
         if time(&dispatch.issued)? > now + skew {
             return Err(StatementError::Time { kind: KIND, why: "it was issued in the future" });
         }
+        dispatch.erase_at.as_deref().map(time).transpose()?;
         if time(&dispatch.expires)? < now - skew {
             return Err(StatementError::Time { kind: KIND, why: "it has expired" });
         }

@@ -83,6 +83,7 @@ impl Delivery {
             answers: None,
             decision: Digest::of(b"a leaf"),
             obligations: Vec::new(),
+            erase_at: None,
             attempt: 1,
             issued: stamp(now),
             expires: stamp(now),

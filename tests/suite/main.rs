@@ -3,6 +3,7 @@
 #![allow(clippy::large_stack_arrays, reason = "sample documents of some size, written as they are")]
 
 mod abdm_consent;
+mod abdm_exchange;
 mod abdm_rig;
 mod age_testkit;
 mod approval_people;
