@@ -4,6 +4,8 @@
 
 use std::fmt::Write as _;
 
+mod words;
+
 use super::descriptor::Descriptor;
 use super::document::{Document, PatientCheck};
 
@@ -22,7 +24,7 @@ pub fn page(descriptor: &Descriptor) -> String {
     row("To", descriptor.to.as_str());
     row("Case", descriptor.case.as_str());
     row("Bundle", descriptor.bundle.as_str());
-    row("Sealed", &descriptor.created);
+    row("Sealed", &moment(&descriptor.created));
     row("Purpose", descriptor.purpose.as_str());
     if let Some(patient) = &descriptor.patient {
         if let Some(name) = &patient.name {
@@ -85,8 +87,8 @@ fn document_row(page: &mut String, document: &Document) {
     );
     let label = format!(
         "{}{}",
-        document.confidentiality.code.letter(),
-        if document.confidentiality.assumed { " (assumed)" } else { "" }
+        words::label(document.confidentiality.code),
+        if document.confidentiality.assumed { ", assumed" } else { "" }
     );
     let check = match document.patient_check {
         PatientCheck::Match => "compared",
@@ -102,12 +104,26 @@ fn document_row(page: &mut String, document: &Document) {
         page,
         "<tr><td><a href=\"data/{}\">{path}</a>{title}</td><td>{}</td><td>{days}</td><td>{}</td><td>{}</td><td>{check}</td><td class=\"n\">{}</td></tr>",
         escape(&link.join("/")),
-        escape(&document.media_type),
-        escape(document.class.as_deref().unwrap_or("not stated")),
+        escape(words::media_type(&document.media_type)),
+        document.class.as_deref().map_or_else(|| "not stated".to_owned(), class_cell),
         escape(&label),
         size(document.bytes),
     )
     .expect("a string takes everything");
+}
+
+/// A class in words with its code; the code alone where we have no words for it.
+fn class_cell(code: &str) -> String {
+    let code_text = escape(code);
+    words::class(code).map_or_else(|| code_text.clone(), |word| format!("{word}<br><small>{code_text}</small>"))
+}
+
+/// A time stamp to the minute, as a person reads it.
+fn moment(stamp: &str) -> String {
+    match (stamp.get(..10), stamp.get(11..16)) {
+        (Some(day), Some(minute)) if stamp.ends_with('Z') => format!("{day} {minute} UTC"),
+        _ => stamp.to_owned(),
+    }
 }
 
 /// A size as a person reads it.
@@ -161,7 +177,8 @@ dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 .question { white-space: pre-wrap; border-left: 4px solid #17695f; padding: .2rem 1rem; margin: 0; }
 .notice { border: 2px solid #a33; padding: .6rem 1rem; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .7rem; border-bottom: 1px solid #9995; overflow-wrap: anywhere; }
+th, td { text-align: left; vertical-align: top; padding: .4rem .7rem; border-bottom: 1px solid #9995; }
+td:first-child { overflow-wrap: anywhere; min-width: 12rem; } td small { opacity: .8; }
 .n { text-align: right; white-space: nowrap; }
 footer { margin-top: 2.5rem; font-size: .85rem; opacity: .8; }
 @media print { main { padding: 0; } a { color: inherit; text-decoration: none; } }
@@ -169,3 +186,22 @@ footer { margin-top: 2.5rem; font-size: .85rem; opacity: .8; }
 ";
 
 const FOOT: &str = "<footer>Every file of this bag is listed with its SHA-256 digest in <code>manifest-sha256.txt</code>; <code>sha256sum -c manifest-sha256.txt</code> checks them all.</footer>\n</main>\n</body>\n</html>\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_stand_in_words_and_an_unknown_one_as_it_is() {
+        assert_eq!(class_cell("18842-5"), "Discharge summary<br><small>18842-5</small>");
+        assert_eq!(class_cell("0<1"), "0&lt;1");
+        assert_eq!(words::media_type("application/pdf"), "PDF");
+        assert_eq!(words::media_type("model/step"), "model/step");
+    }
+
+    #[test]
+    fn a_time_is_shown_to_the_minute_with_its_zone() {
+        assert_eq!(moment("2026-11-23T02:45:20.694389Z"), "2026-11-23 02:45 UTC");
+        assert_eq!(moment("some day"), "some day");
+    }
+}
