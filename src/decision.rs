@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::ToSpan as _;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::clock::{Timestamp, stamped, stamped_if_any};
 use crate::consent::{self, Answer, Granted, OnFile, Question};
 use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, PatientIdentifier, Purpose, SubjectId};
 use crate::partner::{Standing, TransferBasis};
-use crate::policy::{self, BundleFacts, CaseFacts, ConsentFacts, Facts, Policy, Verdict, Way};
+use crate::policy::{self, BundleFacts, CaseFacts, Facts, Policy, Verdict, Way};
 
 pub use crate::consent::PART2_NOTICE;
 pub use asked::{AgainError, Asked, AskedConsent, documents_digest, rules};
@@ -27,6 +28,7 @@ mod asked;
 mod confirmation;
 mod denied;
 mod emergency;
+mod told;
 
 /// The version of the rules by which a decision is taken, and that of the rules by which consents are read; it stands in
 /// every permit and denial.
@@ -128,6 +130,9 @@ pub struct PartnerState {
     /// When its card ends.
     #[serde(with = "stamped")]
     pub card_expires: Timestamp,
+    /// Whether it has undertaken what 42 CFR Part 2 asks.
+    #[serde(default)]
+    pub part2: bool,
     /// Whether a key that the bundle is sealed to is valid on its card now.
     pub has_valid_recipient_key: bool,
 }
@@ -155,6 +160,8 @@ pub struct Request {
     pub documents: Vec<Document>,
     /// Every identifier under which the patient is known, aliases included.
     pub patient: Vec<PatientIdentifier>,
+    /// The patient's birth date; `None`: none is stated, which attests an adult.
+    pub birth_date: Option<Date>,
     /// Every consent of the patient on file, withdrawn ones included.
     pub consents: Vec<OnFile>,
     /// What this way of delivery does; [`DELIVERY_MEETS`] and what the bundle carries beside.
@@ -285,7 +292,7 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
             if !objections.is_empty() {
                 let confirmed = request.confirmed(now);
                 let obligations = consent::obligations(&request.documents, None);
-                let facts = facts(request, Will::Objects, &confirmed, &obligations, now);
+                let facts = facts(gates, request, Will::Objects, &confirmed, &obligations, now);
                 return Err(Denied::new(request, asked, objections, gates.policy.evaluate(&facts)));
             }
             vec![None]
@@ -294,8 +301,14 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
             Answer::Permits(granted) => granted.into_iter().map(Some).collect(),
             Answer::Refuses(findings) => {
                 let confirmed = request.confirmed(now);
-                let facts =
-                    facts(request, Will::Silent, &confirmed, &consent::obligations(&request.documents, None), now);
+                let facts = facts(
+                    gates,
+                    request,
+                    Will::Silent,
+                    &confirmed,
+                    &consent::obligations(&request.documents, None),
+                    now,
+                );
                 return Err(Denied::new(request, asked, findings, gates.policy.evaluate(&facts)));
             }
         },
@@ -306,9 +319,11 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
     let mut refused: Option<Verdict> = None;
     for granted in candidates {
         let obligations = consent::obligations(&request.documents, granted.as_ref());
-        let verdict = gates.policy.evaluate(&facts(request, Will::of(granted.as_ref()), &confirmed, &obligations, now));
+        let verdict =
+            gates.policy.evaluate(&facts(gates, request, Will::of(granted.as_ref()), &confirmed, &obligations, now));
         if verdict.allowed {
-            return Ok(permit(gates, asked, granted, &confirmed, &verdict, obligations));
+            let of_age = told::patient_of_age(request, &gates.policy);
+            return Ok(permit(gates, asked, granted, &confirmed, &verdict, obligations, of_age));
         }
         // What a second person's yes would let go is nearer to a yes than anything else.
         if refused.is_none() || verdict.lacks_only_approval() {
@@ -379,6 +394,7 @@ fn ask_consents(request: &Request, now: Timestamp) -> Answer {
 }
 
 fn facts(
+    gates: &Gates,
     request: &Request,
     will: Will<'_>,
     confirmed: &Confirmed,
@@ -399,9 +415,7 @@ fn facts(
         Basis::Consent => Way::Release {
             purpose: request.case.purpose.clone(),
             consent: match will {
-                Will::Permits(granted) => {
-                    Some(ConsentFacts { until: granted.until, sensitivities_named: granted.sensitivities_named })
-                }
+                Will::Permits(granted) => Some(told::of_consent(granted)),
                 Will::Silent | Will::Objects => None,
             },
         },
@@ -422,6 +436,7 @@ fn facts(
             transfer_basis: transfer_basis(partner.transfer_basis).to_owned(),
             card_expires: partner.card_expires,
             key_valid: partner.has_valid_recipient_key,
+            part2: partner.part2,
         },
         case: CaseFacts {
             id: request.case.id.clone(),
@@ -438,6 +453,8 @@ fn facts(
             origin_country: request.origin_country.clone(),
         },
         approvals: u32::try_from(confirmed.by.len()).unwrap_or(u32::MAX),
+        patient_of_age: told::patient_of_age(request, &gates.policy),
+        restricted_countries: gates.policy.restricted_from(&request.origin_country),
         obligations: obligations.clone(),
         obligations_met: request.obligations_met.clone(),
     }
@@ -450,6 +467,7 @@ fn permit(
     confirmed: &Confirmed,
     verdict: &Verdict,
     obligations: BTreeSet<String>,
+    of_age: Option<Timestamp>,
 ) -> Permit {
     let now = asked.at;
     let lives = now.checked_add(i64::from(gates.permit_age_s_max.min(PERMIT_AGE_S_MAX)).seconds()).unwrap_or(now);
@@ -458,7 +476,7 @@ fn permit(
         Basis::BreakGlass(emergency) => Some(emergency.until),
         Basis::Consent | Basis::Answers(_) => None,
     };
-    let consent = granted.as_ref().map(|granted| granted.until);
+    let consent = granted.as_ref().map(|granted| told::ends(granted, of_age, now));
     let ends = [Some(asked.partner.card_expires), consent, confirmed.until, emergency];
     let agreement = asked.partner.agreement_until.filter(|_| asked.kind == Kind::Records);
     let expires = ends.into_iter().chain([agreement]).flatten().fold(lives, Timestamp::min);

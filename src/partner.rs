@@ -68,6 +68,9 @@ pub struct Agreement {
     /// What makes a transfer lawful.
     #[serde(default)]
     pub basis: TransferBasis,
+    /// Whether the partner has undertaken what 42 CFR Part 2 asks of whoever holds records of substance use.
+    #[serde(default)]
+    pub part2: bool,
     /// SHA-256 of the signed agreement, which lies in the institution's own files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<Digest>,
@@ -77,7 +80,7 @@ impl Agreement {
     /// What whoever adds a partner attests when nothing else is said: agreed from now on, until further notice, on a
     /// lawful basis.
     pub const fn attested(now: Timestamp) -> Self {
-        Self { from: now, until: None, basis: TransferBasis::Attested, document: None }
+        Self { from: now, until: None, basis: TransferBasis::Attested, part2: false, document: None }
     }
 
     /// Whether it holds at this time.

@@ -11,14 +11,17 @@ use cedar_policy::{Authorizer, Decision, Effect, PolicyId, PolicySet, Schema, Va
 
 use crate::consent::terminology::TABLES;
 use crate::durable;
-use crate::id::Digest;
+use crate::id::{Country, Digest};
 use crate::reason::Reason;
 
 pub use cases::{CaseOutcome, CasesError};
 pub use facts::{BundleFacts, CaseFacts, ConsentFacts, Facts, PartnerFacts, Way};
 
 mod cases;
+mod countries;
 mod facts;
+
+use countries::Countries;
 
 /// A policy set that may decide.
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub struct Policy {
     schema: Schema,
     set: PolicySet,
     rules: BTreeMap<String, Rule>,
+    countries: Countries,
     digest: Digest,
 }
 
@@ -139,6 +143,14 @@ pub enum PolicyError {
         /// The file.
         file: String,
     },
+    /// The table of countries is not in its form, or takes something away.
+    #[error("{file} is not a table of countries: {what}")]
+    Countries {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
     /// The set does not fit the schema, or Cedar warns of it.
     #[error("the policy set is refused by strict validation: {what}")]
     Validation {
@@ -165,7 +177,7 @@ impl Policy {
     /// If `dir` also has `base/` or the schema, as this repository's policies/ has, they must be the shipped ones: an
     /// edit there would otherwise be believed and have no effect.
     pub fn load(dir: &Path) -> Result<Self, PolicyError> {
-        for (file, shipped) in BASE.iter().copied().chain([(SCHEMA_FILE, SCHEMA)]) {
+        for (file, shipped) in BASE.iter().chain(&WHOLE).copied() {
             let path = dir.join(file);
             if path.exists() && read(&path)? != shipped {
                 return Err(PolicyError::NotShipped { file: path.display().to_string() });
@@ -177,7 +189,8 @@ impl Policy {
         {
             return Err(PolicyError::NotShipped { file: extra.display().to_string() });
         }
-        let site = cedar_files(&dir.join("site"))?;
+        let mut site = cedar_files(&dir.join("site"))?;
+        site.extend(Some(dir.join("site").join(COUNTRIES_FILE)).filter(|path| path.exists()));
         let site: Vec<(String, String)> = site
             .iter()
             .map(|path| Ok((path.display().to_string(), read(path)?)))
@@ -205,6 +218,16 @@ impl Policy {
     /// The rule `id`.
     pub fn rule(&self, id: &str) -> Option<&Rule> {
         self.rules.get(id)
+    }
+
+    /// The countries to which the law forbids transfers from `origin`.
+    pub fn restricted_from(&self, origin: &Country) -> BTreeSet<Country> {
+        self.countries.restricted_from(origin)
+    }
+
+    /// At how many years somebody comes of age in `country`.
+    pub fn of_age(&self, country: &Country) -> u8 {
+        self.countries.of_age(country)
     }
 
     /// Asks the policy. Facts that do not fit the schema are an error, and so a no.
@@ -250,15 +273,23 @@ impl Policy {
         if let Some(warning) = { warnings }.next() {
             return Err(PolicyError::Validation { what: warning.to_string() });
         }
-        let mut building = Self { schema, set: PolicySet::new(), rules: BTreeMap::new(), digest: Digest::of(b"") };
+        let countries = Countries::read(COUNTRIES)
+            .map_err(|what| PolicyError::Countries { file: COUNTRIES_FILE.to_owned(), what })?;
+        let (rules, digest) = (BTreeMap::new(), Digest::of(b""));
+        let mut building = Self { schema, set: PolicySet::new(), rules, countries, digest };
         for (file, text) in BASE {
             building.add(file, text, Origin::Base)?;
         }
         for (file, text) in site {
+            if file.ends_with(COUNTRIES_FILE) {
+                let refused = |what| PolicyError::Countries { file: file.clone(), what };
+                building.countries.add(text).map_err(refused)?;
+                continue;
+            }
             building.add(file, text, Origin::Site)?;
         }
         building.validate()?;
-        building.digest = digest(site);
+        building.digest = self::digest(site);
         Ok(building)
     }
 
@@ -360,8 +391,7 @@ fn digest(site: &[(String, String)]) -> Digest {
         let name = Path::new(file).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         (format!("site/{name}"), text.clone())
     };
-    let shipped =
-        BASE.iter().chain(&TABLES).chain(&[(SCHEMA_FILE, SCHEMA)]).map(|(f, t)| ((*f).to_owned(), (*t).to_owned()));
+    let shipped = BASE.iter().chain(&TABLES).chain(&WHOLE).map(|(f, t)| ((*f).to_owned(), (*t).to_owned()));
     digest_of(shipped.chain(site.iter().map(own)))
 }
 
@@ -384,11 +414,16 @@ const LEFT_ASIDE: [&str; 2] = ["consent-necessary", "purpose-of-care"];
 
 const SCHEMA_FILE: &str = "gateway.cedarschema";
 const SCHEMA: &str = include_str!("../policies/gateway.cedarschema");
-const BASE: [(&str, &str); 4] = [
+const COUNTRIES_FILE: &str = "countries.json";
+const COUNTRIES: &str = include_str!("../policies/countries.json");
+const WHOLE: [(&str, &str); 2] = [(SCHEMA_FILE, SCHEMA), (COUNTRIES_FILE, COUNTRIES)];
+const BASE: [(&str, &str); 6] = [
     ("base/always.cedar", include_str!("../policies/base/always.cedar")),
     ("base/break-glass.cedar", include_str!("../policies/base/break-glass.cedar")),
+    ("base/minors.cedar", include_str!("../policies/base/minors.cedar")),
     ("base/release.cedar", include_str!("../policies/base/release.cedar")),
     ("base/return-opinion.cedar", include_str!("../policies/base/return-opinion.cedar")),
+    ("base/transfer.cedar", include_str!("../policies/base/transfer.cedar")),
 ];
 #[cfg(test)]
 mod tests {

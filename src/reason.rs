@@ -59,6 +59,10 @@ reasons! {
 
     // The institution's policy
     Policy "POLICY" "the institution's policy does not allow this release" "`medseal policy explain BUNDLE` names the rule";
+    TransferBasis "TRANSFER_BASIS" "no legal basis is stated for sending records to this country" "state it with `medseal partner add CARD --basis ...`, or record a consent with country and risk notice as docs/CONSENT.md says";
+    CountryRestricted "COUNTRY_RESTRICTED" "the law forbids sending records to this country" "do not send; policies/countries.json lists the countries";
+    Guardian "GUARDIAN" "nobody who may consent for this patient has consented" "have the parent or guardian checked, and record the consent with the guardian as docs/CONSENT.md says";
+    Obligation "OBLIGATION" "something that must go with these records cannot be done, or the partner has not undertaken it" "leave the records out that need it, or state what the partner has undertaken with `medseal partner add CARD --part2`";
     PolicyError "POLICY_ERROR" "the policy could not be evaluated, so the answer is no" "run `medseal policy check` and mend what it names";
     CaseClosed "CASE_CLOSED" "the case is closed" "open a new case";
     PartnerUnknown "PARTNER_UNKNOWN" "no such partner is registered here" "`medseal partner add CARD --fingerprint FP`";

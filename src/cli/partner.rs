@@ -49,6 +49,9 @@ pub(super) struct Add {
     /// What the transfer to the partner's country rests on.
     #[arg(long)]
     basis: Option<Basis>,
+    /// The partner has undertaken what US law (42 CFR Part 2) asks of whoever holds records of substance use.
+    #[arg(long)]
+    part2: bool,
     /// The signed agreement; its digest is recorded, never its content.
     #[arg(long, value_name = "FILE")]
     agreement: Option<PathBuf>,
@@ -158,7 +161,7 @@ impl Add {
 
     /// What was agreed, where the flags say anything of it. A day begins and ends in the institution's own zone.
     fn agreement_of(&self, context: &Context) -> Result<Option<Agreement>, Failure> {
-        let flags = [self.agreed_from.is_some(), self.agreed_until.is_some(), self.basis.is_some()];
+        let flags = [self.agreed_from.is_some(), self.agreed_until.is_some(), self.basis.is_some(), self.part2];
         if !flags.contains(&true) && self.agreement.is_none() {
             return Ok(None);
         }
@@ -173,6 +176,7 @@ impl Add {
             agreement.until = Some(day.tomorrow().and_then(start_of).map_err(too_far)?);
         }
         agreement.basis = self.basis.map_or(TransferBasis::Attested, Into::into);
+        agreement.part2 = self.part2;
         if let Some(path) = &self.agreement {
             let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
             agreement.document = Some(Digest::of(&bytes));

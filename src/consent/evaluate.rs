@@ -57,6 +57,8 @@ pub struct Granted {
     pub sensitivities_named: bool,
     /// What it asks for: obligations and refrains of v3-ActCode.
     pub obligations: BTreeSet<String>,
+    /// When it was given; `None`: it does not say.
+    pub given: Option<Timestamp>,
     /// When the recipient must have erased what it got; `None`: it does not say.
     pub erase_at: Option<Timestamp>,
     /// Who gave it.
@@ -239,6 +241,7 @@ fn granted(kept: &OnFile, consent: &Consent, open: &[&Provision], question: &Que
         until: ends.flatten().min()?,
         sensitivities_named,
         obligations: terms.obligations.clone(),
+        given: consent.given.map(|moment| moment.start(question.zone)),
         erase_at: terms.erase_at.map(|moment| moment.end(question.zone)),
         grantor: terms.grantor,
         risk_notice: terms.risk_notice.clone(),

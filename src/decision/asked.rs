@@ -50,6 +50,9 @@ pub struct Asked {
     pub documents: Digest,
     /// Every identifier under which the patient was known.
     pub patient: Vec<PatientIdentifier>,
+    /// The patient's birth date, as 1970-01-31; absent: none was stated, which attests an adult.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub birth_date: Option<String>,
     /// Every consent of the patient that was on file.
     pub consents: Vec<AskedConsent>,
     /// What this way of delivery did.
@@ -108,6 +111,7 @@ impl Asked {
             confirmation,
             documents,
             patient,
+            birth_date,
             consents,
             obligations_met,
             origin_country,
@@ -136,6 +140,7 @@ impl Asked {
             confirmation: confirmation.clone(),
             documents: documents_digest(documents),
             patient: patient.clone(),
+            birth_date: birth_date.map(|date| date.to_string()),
             consents: consents.iter().map(consent).collect(),
             obligations_met: obligations_met.clone(),
             origin_country: origin_country.clone(),
@@ -159,6 +164,7 @@ impl Asked {
     /// The request that was decided on, with the documents and consents that [`Asked::documents`] and
     /// [`Asked::consents`] name.
     pub fn request(&self, documents: Vec<Document>, consents: Vec<OnFile>) -> Result<Request, AgainError> {
+        let birth_date = self.birth_date.as_deref().map(str::parse).transpose().map_err(|_| AgainError::Form)?;
         let zone = TimeZone::get(&self.zone).map_err(|_| AgainError::Zone(self.zone.chars().take(64).collect()))?;
         Ok(Request {
             bundle: self.bundle.clone(),
@@ -170,6 +176,7 @@ impl Asked {
             confirmation: self.confirmation.clone(),
             documents,
             patient: self.patient.clone(),
+            birth_date,
             consents,
             obligations_met: self.obligations_met.clone(),
             origin_country: self.origin_country.clone(),

@@ -35,6 +35,12 @@ pub struct Facts {
     /// How many people other than the sender confirmed it; their approvals count now.
     #[serde(default)]
     pub approvals: u32,
+    /// When the patient comes of age; `None`: the case states no birth date, which attests an adult.
+    #[serde(default, deserialize_with = "read_some_time")]
+    pub patient_of_age: Option<Timestamp>,
+    /// The countries to which the law forbids transfers from ours.
+    #[serde(default)]
+    pub restricted_countries: BTreeSet<Country>,
     /// What must accompany the documents.
     pub obligations: BTreeSet<String>,
     /// What this way of delivery does.
@@ -79,12 +85,34 @@ pub enum Way {
 /// The consent that permits.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(clippy::struct_excessive_bools, reason = "they are attributes of the schema, one for one")]
 pub struct ConsentFacts {
     /// The first instant at which it no longer permits.
     #[serde(deserialize_with = "read_time")]
     pub until: Timestamp,
     /// Whether it names every sensitivity of the documents.
     pub sensitivities_named: bool,
+    /// When it was given; `None`: it does not say.
+    #[serde(default, deserialize_with = "read_some_time")]
+    pub given: Option<Timestamp>,
+    /// Who gave it: `self`, `parent`, `guardian` or `not-stated`.
+    #[serde(default = "not_stated")]
+    pub grantor: String,
+    /// Whether somebody checked that it is the parent or guardian.
+    #[serde(default)]
+    pub grantor_verified: bool,
+    /// Whether it names the receiver's country itself.
+    #[serde(default)]
+    pub names_country: bool,
+    /// Whether the patient was told of the risks of a transfer without adequate protection.
+    #[serde(default)]
+    pub risk_notice: bool,
+    /// When the receiver must have erased what it got; `None`: it does not say.
+    #[serde(default, deserialize_with = "read_some_time")]
+    pub erase_at: Option<Timestamp>,
+    /// In which form it was written: `fhir-r4`, `fhir-r5`, `abdm`.
+    #[serde(default)]
+    pub source: String,
 }
 
 /// The receiver.
@@ -110,6 +138,9 @@ pub struct PartnerFacts {
     pub card_expires: Timestamp,
     /// Whether the key that the bundle is sealed to is valid on the card now.
     pub key_valid: bool,
+    /// Whether it has undertaken what 42 CFR Part 2 asks of whoever holds records of substance use.
+    #[serde(default)]
+    pub part2: bool,
 }
 
 /// The case.
@@ -191,6 +222,7 @@ impl Facts {
             ("transfer_basis".to_owned(), text(&partner.transfer_basis)),
             ("card_expires".to_owned(), time(partner.card_expires)),
             ("key_valid".to_owned(), RestrictedExpression::new_bool(partner.key_valid)),
+            ("part2".to_owned(), RestrictedExpression::new_bool(partner.part2)),
         ];
         attributes.extend(partner.agreement_until.map(|until| ("agreement_until".to_owned(), time(until))));
         attributes
@@ -221,11 +253,12 @@ impl Facts {
         match &self.way {
             Way::Release { purpose, consent } => {
                 context.push(("purpose".to_owned(), text(purpose.as_str())));
+                context.extend(self.patient_of_age.map(|at| ("patient_of_age".to_owned(), time(at))));
+                let restricted = self.restricted_countries.iter().map(|country| text(country.as_str()));
+                context.push(("restricted_countries".to_owned(), RestrictedExpression::new_set(restricted)));
                 if let Some(consent) = consent {
-                    let named = RestrictedExpression::new_bool(consent.sensitivities_named);
-                    let record = [("until".to_owned(), time(consent.until)), ("sensitivities_named".to_owned(), named)];
-                    let record = RestrictedExpression::new_record(record).map_err(|error| error.to_string())?;
-                    context.push(("consent".to_owned(), record));
+                    let record = RestrictedExpression::new_record(consent.attributes());
+                    context.push(("consent".to_owned(), record.map_err(|error| error.to_string())?));
                 }
                 Ok((uid(&NAMES.action, "release"), context))
             }
@@ -246,6 +279,27 @@ impl Facts {
             }
         }
     }
+}
+
+impl ConsentFacts {
+    fn attributes(&self) -> Attributes {
+        let mut attributes = vec![
+            ("until".to_owned(), time(self.until)),
+            ("sensitivities_named".to_owned(), RestrictedExpression::new_bool(self.sensitivities_named)),
+            ("grantor".to_owned(), text(&self.grantor)),
+            ("grantor_verified".to_owned(), RestrictedExpression::new_bool(self.grantor_verified)),
+            ("names_country".to_owned(), RestrictedExpression::new_bool(self.names_country)),
+            ("risk_notice".to_owned(), RestrictedExpression::new_bool(self.risk_notice)),
+            ("source".to_owned(), text(&self.source)),
+        ];
+        attributes.extend(self.given.map(|at| ("given".to_owned(), time(at))));
+        attributes.extend(self.erase_at.map(|at| ("erase_at".to_owned(), time(at))));
+        attributes
+    }
+}
+
+fn not_stated() -> String {
+    "not-stated".to_owned()
 }
 
 fn entity(uid: EntityUid, attributes: Attributes, parent: Option<EntityUid>) -> Result<Entity, String> {

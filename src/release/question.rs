@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::civil::Date;
+
 use crate::bundle::document::Document;
 use crate::clock;
 use crate::consent::OnFile;
@@ -68,7 +70,9 @@ fn ask(
     without: Option<&ConsentId>,
 ) -> Result<Request, Problem> {
     let read_at = gateway.now();
-    let patient = gateway.case_private(case)?.patient.map(|patient| patient.identifiers).unwrap_or_default();
+    let patient = gateway.case_private(case)?.patient;
+    let birth_date = patient.as_ref().and_then(|patient| patient.birth_date.as_deref()).map(birth_date).transpose()?;
+    let patient = patient.map(|patient| patient.identifiers).unwrap_or_default();
     let valid = partner.recipients_at(read_at);
     let has_valid_recipient_key = about
         .sealed_to
@@ -95,17 +99,23 @@ fn ask(
             transfer_basis: partner.agreement.basis,
             card: partner.fingerprint(),
             card_expires: card.expires,
+            part2: partner.agreement.part2,
             has_valid_recipient_key,
         },
         confirmation,
         documents,
         patient,
+        birth_date,
         consents: consents_on_file(gateway, case, without)?,
         obligations_met: DELIVERY_MEETS.iter().map(|code| (*code).to_owned()).collect(),
         origin_country: gateway.config.country.clone(),
         zone: gateway.config.zone(),
         read_at,
     })
+}
+
+fn birth_date(text: &str) -> Result<Date, Problem> {
+    text.parse().map_err(|error| Problem::internal("the birth date of a case", &error))
 }
 
 fn consents_on_file(gateway: &Gateway, case: &CaseRecord, without: Option<&ConsentId>) -> Result<Vec<OnFile>, Problem> {

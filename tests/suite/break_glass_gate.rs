@@ -139,7 +139,7 @@ fn whatever_else_forbids_a_release_forbids_it_in_an_emergency() {
         ("PARTNER_NOT_INVITED", |r| r.case.partners.clear()),
         ("RECIPIENT_KEY", |r| r.partner.has_valid_recipient_key = false),
         ("PARTNER_EXPIRED", |r| r.partner.agreement_until = Some(at(NOW))),
-        ("POLICY", |r| r.documents = vec![sensitive(document("report.pdf"), "SUD")]),
+        ("OBLIGATION", |r| r.documents = vec![sensitive(document("report.pdf"), "SUD")]),
     ];
     for (expected, change) in cases {
         let mut asked = emergency(Vec::new());

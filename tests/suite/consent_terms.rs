@@ -106,7 +106,7 @@ fn retention_is_an_obligation_with_a_date_and_ends_the_permission() {
         let permit = ask_at(&mut asked, NOW).expect("this way of delivery can ask for it");
         assert!(permit.obligations().contains("DELAU"));
         asked.obligations_met.remove("DELAU");
-        assert_eq!(code_at(&mut asked, NOW), "POLICY", "one that cannot may not");
+        assert_eq!(code_at(&mut asked, NOW), "OBLIGATION", "one that cannot may not");
         let short = kept_until("2026-11-22");
         assert_eq!(granted(&short).until, at("2026-11-22T18:30:00Z"));
         let mut asked = request(vec![on_file(&short)]);
@@ -210,9 +210,9 @@ fn labels_that_name_an_obligation_become_one() {
         assert!(granted(&named).obligations.iter().eq(["NORDSCLCDS", "NOREUSE"]));
         assert_eq!(code(document("a.pdf"), &[named]), "ALLOW", "the dispatch says both");
         let masked = labelled(base.clone(), ACT_CODE, &["MASK"]);
-        assert_eq!(code(document("a.pdf"), &[masked]), "POLICY", "nothing here masks");
+        assert_eq!(code(document("a.pdf"), &[masked]), "OBLIGATION", "nothing here masks");
         let unknown = labelled(base.clone(), OBLIGATION_VALUE_SET, &["SINGTOIT"]);
-        assert_eq!(code(document("a.pdf"), &[unknown]), "POLICY", "an obligation that nobody knows is not dropped");
+        assert_eq!(code(document("a.pdf"), &[unknown]), "OBLIGATION", "an obligation that nobody knows is not dropped");
         let retired = labelled(base.clone(), ACT_CODE, &["NORDSLCD"]);
         assert!(granted(&retired).obligations.iter().eq(["NORDSCLCD"]));
         let of_the_resource = with(base, |c| {
@@ -263,7 +263,7 @@ fn the_notice_of_part_2_goes_with_every_label_of_substance_use() {
         let mut asked = request(vec![on_file(&named(label))]);
         asked.documents = vec![sensitive(document("a.pdf"), label)];
         asked.obligations_met.remove("PART2-NOTICE");
-        assert_eq!(code_at(&mut asked, NOW), if needs { "POLICY" } else { "ALLOW" }, "{label}");
+        assert_eq!(code_at(&mut asked, NOW), if needs { "OBLIGATION" } else { "ALLOW" }, "{label}");
     }
 }
 

@@ -123,10 +123,10 @@ fn each_fact_about_partner_and_case_is_asked_of_the_policy() {
         ("PARTNER_EXPIRED", |r| r.partner.agreement_from = later(NOW, 1)),
         ("PARTNER_EXPIRED", |r| r.partner.card_expires = at(NOW)),
         ("RECIPIENT_KEY", |r| r.partner.has_valid_recipient_key = false),
-        ("POLICY", |r| r.partner.transfer_basis = TransferBasis::None),
+        ("TRANSFER_BASIS", |r| r.partner.transfer_basis = TransferBasis::None),
         ("CASE_CLOSED", |r| r.case.open = false),
         ("PARTNER_NOT_INVITED", |r| r.case.partners.clear()),
-        ("POLICY", |r| r.obligations_met.clear()),
+        ("OBLIGATION", |r| r.obligations_met.clear()),
     ];
     for (expected, change) in cases {
         let mut asked = request(vec![on_file(&consent())]);
@@ -155,8 +155,10 @@ fn records_of_substance_use_need_their_notice() {
     });
     let mut asked = request(vec![on_file(&named)]);
     asked.documents = vec![sensitive(document("notes.pdf"), "ETHUD")];
-    assert_eq!(code_at(&mut asked, NOW), "POLICY");
+    assert_eq!(code_at(&mut asked, NOW), "OBLIGATION");
     asked.obligations_met.insert(PART2_NOTICE.to_owned());
+    assert_eq!(code_at(&mut asked, NOW), "OBLIGATION", "the partner has not undertaken what the notice asks");
+    asked.partner.part2 = true;
     let permit = ask_at(&mut asked, NOW).expect("the notice travels along");
     assert!(permit.obligations().contains(PART2_NOTICE));
 }
