@@ -6,6 +6,7 @@
 mod answer;
 mod approve;
 mod audit;
+mod break_glass;
 mod card;
 mod case;
 mod consent;
@@ -83,6 +84,8 @@ enum Verb {
     Case(case::Case),
     Send(send::Send),
     Approve(approve::Approve),
+    #[command(subcommand)]
+    BreakGlass(break_glass::BreakGlass),
     Status(status::Status),
     Queue(status::Queue),
     Inbox(inbox::Inbox),
@@ -154,6 +157,7 @@ fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Case(verb) => verb.run(context),
         Verb::Send(verb) => verb.run(context),
         Verb::Approve(verb) => verb.run(context),
+        Verb::BreakGlass(verb) => verb.run(context),
         Verb::Status(verb) => verb.run(context),
         Verb::Queue(verb) => verb.run(context),
         Verb::Inbox(verb) => verb.run(context),

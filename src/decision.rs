@@ -81,7 +81,7 @@ impl Kind {
 
 /// What authorises it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// The patient's consent.
     Consent,

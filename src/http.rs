@@ -22,7 +22,7 @@ use crate::desk::cases::OpenCase;
 use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
-use crate::desk::{Staff, approvals, audit, bundles, cases, consents, inbox, opinions, partners, replay};
+use crate::desk::{Staff, approvals, audit, bundles, cases, consents, emergencies, inbox, opinions, partners, replay};
 use crate::gateway::Gateway;
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
 use crate::partner::Standing;
@@ -61,6 +61,9 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/bundles/{id}/explain", get(bundle_explain))
         .route("/v1/bundles/{id}/approve", post(bundle_approve))
         .route("/v1/bundles/{id}/reject", post(bundle_reject))
+        .route("/v1/bundles/{id}/patient-told", post(patient_told))
+        .route("/v1/bundles/{id}/review", post(emergency_review))
+        .route("/v1/emergencies", get(emergency_list))
         .route("/v1/queue", get(queue))
         .route("/v1/inbox", get(inbox_list))
         .route("/v1/inbox/{id}", get(inbox_show))
@@ -295,6 +298,34 @@ async fn bundle_reject(
     body: Input<Reject>,
 ) -> Answer<bundles::BundleView> {
     approvals::reject(&gateway, staff, &id, &body.0.reason).await.into()
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    text: String,
+}
+
+async fn patient_told(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<BundleId>,
+    body: Input<Text>,
+) -> Answer<bundles::BundleView> {
+    emergencies::patient_told(&gateway, staff, &id, &body.0.text).await.into()
+}
+
+async fn emergency_review(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<BundleId>,
+    body: Input<Text>,
+) -> Answer<bundles::BundleView> {
+    emergencies::review(&gateway, staff, &id, &body.0.text).await.into()
+}
+
+async fn emergency_list(State(gateway): App) -> Answer<serde_json::Value> {
+    items(emergencies::list(&gateway))
 }
 
 async fn queue(State(gateway): App) -> Answer<serde_json::Value> {

@@ -32,10 +32,12 @@ pub fn later(gateway: &Gateway, reason: Reason, now: Timestamp) -> Timestamp {
     }
 }
 
-/// When a bundle that waits for a second person is given up.
+/// When a bundle that waits for a second person is given up: at the end of its emergency, if it has one.
 pub fn given_up_at(gateway: &Gateway, record: &BundleRecord, now: Timestamp) -> Timestamp {
     let created = clock::read_stamp(&record.created).unwrap_or(now);
-    created + jiff::SignedDuration::from_secs(i64::from(gateway.config.retry.age_s_max))
+    let given_up = created + jiff::SignedDuration::from_secs(i64::from(gateway.config.retry.age_s_max));
+    let emergency = record.emergency.as_ref().and_then(|emergency| clock::read_stamp(&emergency.until));
+    emergency.map_or(given_up, |over| given_up.min(over))
 }
 
 /// When the next attempt is due after `attempts` of them.

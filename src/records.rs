@@ -3,6 +3,8 @@
 //! Rule: whatever names or describes a person stands only in sealed parts under that person's key; a bundle becomes
 //! delivered only through [`BundleRecord::delivered`], which wants a verified receipt.
 
+mod emergency;
+
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::descriptor::DescribedPatient;
@@ -14,6 +16,8 @@ use crate::reason::Reason;
 use crate::statement::Kind;
 use crate::statement::dispatch::{Answers, SealedBundle};
 use crate::statement::receipt::Receipt;
+
+pub use emergency::{Emergency, EmergencyPrivate, PURPOSE as EMERGENCY_PURPOSE};
 
 /// Whose case it is: the one that asks, or the one that answers.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -233,6 +237,9 @@ pub struct BundleRecord {
     /// Who else confirmed it.
     #[serde(default)]
     pub approvals: Vec<Approval>,
+    /// The emergency under which it leaves without a consent.
+    #[serde(default)]
+    pub emergency: Option<Emergency>,
     /// When it was sealed or refused.
     pub created: String,
     /// The sealed file; `None` when it was refused before sealing.
@@ -265,6 +272,8 @@ pub struct NewBundle {
     pub urgent: bool,
     /// Who sends it: a user of the operating system.
     pub sent_by: u32,
+    /// The emergency under which it is to leave without a consent.
+    pub emergency: Option<Emergency>,
     /// How many documents it holds.
     pub documents: u32,
 }
@@ -301,11 +310,16 @@ impl BundleRecord {
             partner: new.partner,
             subject: new.case.subject,
             kind: new.kind,
-            purpose: new.case.purpose,
+            // What leaves in an emergency says so to whoever receives it.
+            purpose: match new.emergency {
+                Some(_) => EMERGENCY_PURPOSE.parse().expect("a constant code"),
+                None => new.case.purpose,
+            },
             answers: new.answers,
             urgent: new.urgent,
             sent_by: new.sent_by,
             approvals: Vec::new(),
+            emergency: new.emergency,
             created: clock::stamp(now),
             sealed: None,
             documents: new.documents,
@@ -410,11 +424,17 @@ impl BundleRecord {
         record
     }
 
-    /// A second person said yes: it is decided again at once.
+    /// A second person said yes.
     #[must_use]
-    pub fn approved(mut self, approval: Approval, now: Timestamp) -> Self {
+    pub fn approved(mut self, approval: Approval) -> Self {
         self.approvals.retain(|before| before.by != approval.by);
         self.approvals.push(approval);
+        self
+    }
+
+    /// Nobody else is waited for: it is decided again at once.
+    #[must_use]
+    pub fn due(mut self, now: Timestamp) -> Self {
         self.state = State::Waiting;
         self.next_attempt = Some(clock::stamp(now));
         self

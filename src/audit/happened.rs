@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::event::{Entry, Event};
-use crate::decision::{Approval, Denied, Permit};
+use crate::decision::{Approval, Basis, Denied, Permit};
 use crate::id::{BundleId, CaseId, ConsentId, Digest, InstitutionId, SubjectId};
 use crate::json::Object;
 use crate::reason::Reason;
-use crate::records::{BundleRecord, Outcome, Side};
+use crate::records::{BundleRecord, CaseRecord, Emergency, EmergencyPrivate, Outcome, Side};
 use crate::statement::dispatch::{Dispatch, Release, SealedBundle};
 use crate::statement::receipt::Receipt;
 
@@ -188,6 +188,7 @@ impl Happened {
                 "card": approval.card, "consents": approval.consents, "until": approval.until,
             }),
         )
+        .and(emergency_facts(record.emergency.is_some()))
         .on(&record.subject)
     }
 
@@ -197,8 +198,39 @@ impl Happened {
             "approval",
             json!({ "action": "rejected", "bundle": record.bundle, "case": record.case, "to": record.partner }),
         )
+        .and(emergency_facts(record.emergency.is_some()))
         .on(&record.subject)
         .with_detail(json!({ "reason": reason }))
+    }
+
+    /// Somebody asks that records leave in an emergency, without a consent.
+    pub fn emergency_requested(
+        bundle: &BundleId,
+        case: &CaseRecord,
+        to: &InstitutionId,
+        emergency: &Emergency,
+        private: &EmergencyPrivate,
+    ) -> Self {
+        Self::new(
+            BREAK_GLASS,
+            json!({
+                "action": "requested", "bundle": bundle, "case": case.case, "to": to,
+                "requested": emergency.requested, "until": emergency.until,
+            }),
+        )
+        .on(&case.subject)
+        .with_detail(json!({ "clinician": private.clinician, "reason": private.reason }))
+    }
+
+    /// What was owed after an emergency is done.
+    pub fn emergency_step(record: &BundleRecord, step: EmergencyStep, words: &str) -> Self {
+        let action = match step {
+            EmergencyStep::PatientTold => "patient-told",
+            EmergencyStep::Reviewed => "reviewed",
+        };
+        Self::new(BREAK_GLASS, json!({ "action": action, "bundle": record.bundle, "case": record.case }))
+            .on(&record.subject)
+            .with_detail(json!({ "words": words }))
     }
 
     /// An attempt did not deliver.
@@ -304,6 +336,7 @@ pub fn permit_facts(permit: &Permit) -> Object {
         "policies": permit.policies(), "policy_set": permit.policy(), "engine": permit.engine_semantics(),
         "obligations": permit.obligations(),
     }));
+    facts.extend(emergency_facts(matches!(permit.basis(), Basis::BreakGlass(_))));
     if let Some((consent, version)) = permit.consent() {
         facts.insert("consent".to_owned(), json!(consent));
         facts.insert("consent_version".to_owned(), json!(version));
@@ -313,10 +346,18 @@ pub fn permit_facts(permit: &Permit) -> Object {
 
 /// What an entry says of a no, beside what it is about.
 pub fn refused_facts(denied: &Denied) -> Object {
-    object(json!({
+    let mut facts = object(json!({
         "reason": denied.reason.code(), "causes": denied.codes(), "policies": denied.policies,
         "policy_set": denied.policy, "engine": denied.engine_semantics,
-    }))
+    }));
+    facts.extend(emergency_facts(matches!(denied.asked().basis, Basis::BreakGlass(_))));
+    facts
+}
+
+/// Marks an entry that is about an emergency.
+fn emergency_facts(is_one: bool) -> Object {
+    let mark = ("basis".to_owned(), json!(BREAK_GLASS));
+    is_one.then_some(mark).into_iter().collect()
 }
 
 /// What an entry says of the decision at intake.
@@ -326,6 +367,18 @@ pub fn early_facts(early: &Result<Permit, Denied>) -> Object {
         Err(denied) => json!({ "decision": "deny", "reason": denied.reason.code() }),
     })
 }
+
+/// What is owed after an emergency.
+#[derive(Clone, Copy, Debug)]
+pub enum EmergencyStep {
+    /// The patient, or who speaks for the patient, was told.
+    PatientTold,
+    /// Somebody else looked at it.
+    Reviewed,
+}
+
+/// The kind of the entries about emergencies, and the mark of every other entry about one.
+pub const BREAK_GLASS: &str = "break-glass";
 
 /// Where an entry's sealed part holds what the decision was told.
 pub const ASKED: &str = "asked";

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::answer::{items, text};
+use super::break_glass::tasks;
 use super::failure::{Outcome, Status};
 use crate::client::{Api, ApiError};
 use crate::clock::{Clock, Timestamp, read_stamp};
@@ -214,6 +215,7 @@ fn gateway(home: &Home, now: Timestamp) -> Vec<Check> {
     checks.push(log(&api));
     checks.extend(partners(&api, now));
     checks.push(queue(&api));
+    checks.extend(emergencies(&api));
     checks
 }
 
@@ -284,6 +286,21 @@ fn queue(api: &Api) -> Check {
                 Check::well("queue", format!("{waiting} bundles wait or are on their way; medseal queue says for what"))
             }
         },
+    }
+}
+
+/// What is owed after an emergency is a person's task; doctor keeps asking until it is done.
+fn emergencies(api: &Api) -> Vec<Check> {
+    match api.get("/v1/emergencies") {
+        Err(error) => vec![Check::mend("break-glass", error.to_string(), "read the gateway's own log")],
+        Ok(list) => items(&list)
+            .iter()
+            .filter(|bundle| !tasks(bundle).is_empty())
+            .map(|bundle| {
+                let found = format!("{} left without a consent", text(bundle, "bundle"));
+                Check::remark("break-glass", found, tasks(bundle).replace('\n', "; "))
+            })
+            .collect(),
     }
 }
 

@@ -51,7 +51,8 @@ fn list(context: &Context) -> Outcome {
         .map(|item| {
             let field = |name| text(item, name);
             let (received, opened) = (moment(item, "received"), moment(item, "opened"));
-            vec![field("bundle"), field("case"), field("from"), field("kind"), received, opened]
+            let what = [field("kind"), field("purpose")].join(" ");
+            vec![field("bundle"), field("case"), field("from"), what, received, opened]
         })
         .collect();
     context.out.table(&["BUNDLE", "CASE", "FROM", "KIND", "RECEIVED", "OPENED"], &rows)?;
@@ -69,6 +70,7 @@ fn show(context: &Context, bundle: &BundleId) -> Outcome {
         ("case", text(&item, "case")),
         ("from", text(&item, "from")),
         ("kind", text(&item, "kind")),
+        ("purpose", text(&item, "purpose")),
         ("received", moment(&item, "received")),
         ("opened", moment(&item, "opened")),
         ("erase by", moment(&item, "erase_at")),

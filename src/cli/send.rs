@@ -28,6 +28,7 @@ use crate::id::{CaseId, InstitutionId};
 #[command(after_help = "Example: medseal send /export/4711 --case case-0123456789abcdef --wait\n\
     A folder stands for its contents, hidden files included. The patient named inside the documents is compared with\n\
     the case: another patient's document is refused by name, unless --confirm-patient says why it belongs there.\n\
+    In an emergency: medseal send DIR --case CASE --break-glass --clinician 'Dr Rao' --reason @why.txt\n\
     With --wait the exit status is 0 when it was delivered, 1 when it was refused, 75 when the time was over.")]
 pub(super) struct Send {
     /// Folders or files.
@@ -49,6 +50,16 @@ pub(super) struct Send {
     /// Goes before others in the queue.
     #[arg(long)]
     urgent: bool,
+    /// An emergency: nobody can be asked for a consent. The case must be opened for ETREAT or BTG, two other people
+    /// must approve it, and it is over after a few hours. It never overrides what the patient has said.
+    #[arg(long, requires = "clinician", requires = "reason")]
+    break_glass: bool,
+    /// The clinician who answers for the emergency. `-` or `@FILE` is read.
+    #[arg(long, value_name = "NAME", requires = "break_glass")]
+    clinician: Option<Words>,
+    /// Why the patient cannot be asked, and why it cannot wait. `-` or `@FILE` is read.
+    #[arg(long, value_name = "TEXT", requires = "break_glass")]
+    reason: Option<Words>,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -64,6 +75,9 @@ impl Send {
         let mut request = json!({ "case": self.case, "urgent": self.urgent, "documents": claims });
         if let Some(partner) = &self.partner {
             request["partner"] = json!(partner);
+        }
+        if let Some((clinician, reason)) = self.clinician.as_ref().zip(self.reason.as_ref()) {
+            request["break_glass"] = json!({ "clinician": clinician.read()?, "reason": reason.read()? });
         }
         if let Some(why) = confirmed {
             request["confirm_patient"] = json!(why);

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Context;
 use super::answer::{items, list, moment, text};
+use super::break_glass::tasks;
 use super::failure::{Outcome, Status as End};
 use super::waiting::second_person;
 use crate::id::BundleId;
@@ -78,6 +79,11 @@ fn show(context: &Context, bundle: &Value) -> Outcome {
     let waits_for_a_person = text(bundle, "state") == "approval";
     let waits_for = if waits_for_a_person { second_person(bundle) } else { String::new() };
     let next = if waits_for_a_person { "given up" } else { "next" };
+    let of = &bundle["emergency"];
+    let emergency = match text(of, "until") {
+        until if until.is_empty() => until,
+        _ => format!("until {}, {}: {}", moment(of, "until"), text(of, "clinician"), text(of, "reason")),
+    };
     context.out.facts(&[
         ("bundle", text(bundle, "bundle")),
         ("case", text(bundle, "case")),
@@ -94,6 +100,8 @@ fn show(context: &Context, bundle: &Value) -> Outcome {
         ("bytes", text(bundle, "sealed_bytes")),
         ("made", moment(bundle, "created")),
         ("attempts", attempts.join("\n")),
+        ("emergency", emergency),
+        ("still to do", tasks(bundle)),
         ("receipt", if bundle["receipt"].is_object() { "held; --json shows it".to_owned() } else { String::new() }),
     ])?;
     Ok(End::Done)

@@ -64,7 +64,7 @@ pub fn of(gateway: &Gateway, record: &BundleRecord) -> Result<Option<ApprovalVie
     Ok(Some(ApprovalView { sent_by: gateway.people.name(record.sent_by), given: given.collect(), waits_for }))
 }
 
-/// Records that somebody other than the sender confirms the release; it is decided again at once.
+/// Records that somebody other than the sender confirms the release; with enough of them it is decided again at once.
 pub async fn approve(gateway: &Gateway, staff: Staff, bundle: &BundleId) -> Result<BundleView, Problem> {
     let row = waiting(gateway, staff, bundle)?;
     let record = &row.value;
@@ -82,12 +82,18 @@ pub async fn approve(gateway: &Gateway, staff: Staff, bundle: &BundleId) -> Resu
         consents: question.consents_digest(),
     };
     let event = Happened::approved(record, &approval).by(staff.uid);
-    let (kind, key) = queue::job_of(record);
-    let change = Change {
-        puts: vec![put(Space::Bundle, &row.key, &record.clone().approved(approval, now), row.unchanged())],
-        settle: vec![Settle::Due { kind, key, due: now }],
-        ..Change::default()
+    let approved = record.clone().approved(approval);
+    // While it still lacks somebody, there is nothing to decide on anew.
+    let still_waits = release::decide(gateway, &approved)?.is_err_and(|denied| denied.reason == Reason::ApprovalNeeded);
+    let mut change = Change::default();
+    let next = if still_waits {
+        approved
+    } else {
+        let (kind, key) = queue::job_of(&approved);
+        change.settle.push(Settle::Due { kind, key, due: now });
+        approved.due(now)
     };
+    change.puts.push(put(Space::Bundle, &row.key, &next, row.unchanged()));
     gateway.enter(event, change).await?;
     show(gateway, bundle)
 }

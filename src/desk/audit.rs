@@ -23,6 +23,9 @@ pub struct Range {
     /// How many at most; as many as one answer holds unless it says less.
     #[serde(default)]
     pub limit: Option<usize>,
+    /// Only entries about emergencies.
+    #[serde(default)]
+    pub break_glass: bool,
     /// Only entries of this case.
     #[serde(default)]
     pub case: Option<CaseId>,
@@ -51,7 +54,8 @@ pub fn entries(gateway: &Gateway, range: &Range) -> Result<Vec<u8>, Problem> {
         let Some((last, _)) = page.last() else { break };
         from = last + 1;
         for (_, leaf) in page {
-            let wanted = needle.as_ref().is_none_or(|needle| contains(&leaf, needle.as_bytes()));
+            let wanted = needle.as_ref().is_none_or(|needle| contains(&leaf, needle.as_bytes()))
+                && (!range.break_glass || EMERGENCY.iter().any(|mark| contains(&leaf, mark.as_bytes())));
             if wanted && count < limit {
                 lines.extend_from_slice(&leaf);
                 lines.push(b'\n');
@@ -110,6 +114,9 @@ fn verify_log(log: &Log, note: &str) -> io::Result<Report> {
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
+
+/// How an entry is known to be about an emergency.
+const EMERGENCY: [&str; 2] = [r#""kind":"break-glass""#, r#""basis":"break-glass""#];
 
 /// The most entries of one answer.
 const PAGE_MAX: usize = 1000;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::approvals::{self, ApprovalView};
+use super::emergencies::{self, AskEmergency, EmergencyView};
 use super::{Staff, cases, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
@@ -42,6 +43,9 @@ pub struct Announce {
     /// Why documents that name another patient belong to the case all the same.
     #[serde(default)]
     pub confirm_patient: Option<String>,
+    /// The emergency in which nobody can be asked for a consent.
+    #[serde(default)]
+    pub break_glass: Option<AskEmergency>,
     /// The documents, in the order in which they will come.
     pub documents: Vec<Claim>,
 }
@@ -83,6 +87,7 @@ pub async fn announce(gateway: &Gateway, staff: Staff, request: Announce) -> Res
         kind: Kind::Records,
         answers: None,
         opinion: None,
+        emergency: request.break_glass.map(|asked| emergencies::begin(gateway, &asked)).transpose()?,
         urgent: request.urgent,
         confirm_patient,
         claims: request.documents,
@@ -100,6 +105,10 @@ pub async fn announce_draft(gateway: &Gateway, staff: Staff, draft: Draft) -> Re
         return Err(refuse_documents(gateway, staff, &draft, Reason::PatientMismatch, mismatches).await);
     }
     let documents = sealing::claimed_documents(gateway, &draft)?;
+    if let Some((emergency, private)) = &draft.emergency {
+        let event = Happened::emergency_requested(&draft.bundle, &draft.case, &draft.partner, emergency, private);
+        gateway.enter(event.by(staff.uid), Change::default()).await?;
+    }
     drop(ask_early(gateway, staff, &draft, &documents).await?);
     let announced = Announced { bundle: draft.bundle.clone(), state: "draft" };
     tracing::debug!(bundle = %draft.bundle, "announced");
@@ -159,7 +168,6 @@ pub async fn fill(
     let mut job = queue::first_job(&record, now);
     match &early {
         Err(denied) if denied.reason == Reason::ApprovalNeeded => {
-            gateway.enter(refusal(&draft, denied).by(staff.uid), Change::default()).await?;
             job.due = queue::given_up_at(gateway, &record, now);
             record = record.awaits_approval(now, job.due);
         }
@@ -172,6 +180,9 @@ pub async fn fill(
             .decided_early(&early);
     let mut puts = gateway.seal_parts(Space::Bundle, bundle.as_str().as_bytes(), &record.subject, &done.documents)?;
     puts.extend(new_rows(&record));
+    if let Some((_, private)) = &draft.emergency {
+        puts.extend(gateway.seal_emergency(&record, private)?);
+    }
     let change = Change { puts, enqueue: vec![job], ..Change::default() };
     if let Some(opinion) = &draft.opinion {
         let answers = draft.answers.as_ref().expect("an opinion answers a dispatch");
@@ -230,6 +241,9 @@ pub struct BundleView {
     /// Who confirmed it, and who is waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval: Option<ApprovalView>,
+    /// The emergency under which it leaves without a consent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emergency: Option<EmergencyView>,
     /// The partner's signed receipt, once the bundle is delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Signed>,
@@ -239,6 +253,7 @@ impl BundleView {
     fn of(gateway: &Gateway, record: BundleRecord) -> Result<Self, Problem> {
         Ok(Self {
             approval: approvals::of(gateway, &record)?,
+            emergency: emergencies::of(gateway, &record)?,
             state: record.state(),
             says: record.reason.map(Reason::meaning),
             remedy: record.reason.map(Reason::remedy),
@@ -404,6 +419,7 @@ fn new_bundle(draft: &Draft, documents: usize) -> NewBundle {
         answers: draft.answers.clone(),
         urgent: draft.urgent,
         sent_by: draft.by,
+        emergency: draft.emergency.as_ref().map(|(emergency, _)| emergency.clone()),
         documents: u32::try_from(documents).unwrap_or(u32::MAX),
     }
 }

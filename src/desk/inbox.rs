@@ -11,7 +11,7 @@ use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
 use crate::gateway::{Gateway, Row, put};
-use crate::id::{BundleId, CaseId, Digest, InstitutionId};
+use crate::id::{BundleId, CaseId, Digest, InstitutionId, Purpose};
 use crate::problem::Problem;
 use crate::records::{AcceptedDispatch, CaseRecord, InboxRecord, OpinionRead, Outcome, Side};
 use crate::statement::Kind;
@@ -31,6 +31,8 @@ pub struct InboxView {
     pub received: String,
     /// What it carries.
     pub kind: Kind,
+    /// Why it was sent, a code of v3-ActReason: `BTG` says that no consent could be asked for.
+    pub purpose: Purpose,
     /// Size of the sealed file, in bytes.
     pub sealed_bytes: u64,
     /// When it was first opened here.
@@ -161,6 +163,7 @@ fn view(record: InboxRecord) -> InboxView {
         from: record.from,
         received: record.received,
         kind: record.kind,
+        purpose: record.purpose,
         sealed_bytes: record.sealed_bytes,
         opened: record.opened,
         erase_at: record.erase_at,

@@ -9,9 +9,9 @@ use super::Gateway;
 use crate::bundle::claim::Claim;
 use crate::clock::Timestamp;
 use crate::decision::Kind;
-use crate::id::{BundleId, InstitutionId};
+use crate::id::{BundleId, InstitutionId, Purpose};
 use crate::problem::Problem;
-use crate::records::{CasePrivate, CaseRecord, Outcome};
+use crate::records::{CasePrivate, CaseRecord, EMERGENCY_PURPOSE, Emergency, EmergencyPrivate, Outcome};
 use crate::statement::dispatch::Answers;
 
 /// A bundle that was announced and whose documents are awaited. Lives in memory only.
@@ -33,6 +33,8 @@ pub struct Draft {
     pub answers: Option<Answers>,
     /// What the opinion says.
     pub opinion: Option<OpinionFacts>,
+    /// The emergency under which it is to leave without a consent.
+    pub emergency: Option<(Emergency, EmergencyPrivate)>,
     /// Goes before others.
     pub urgent: bool,
     /// Why documents that name another patient belong to the case all the same.
@@ -60,6 +62,14 @@ impl std::fmt::Debug for Drafts {
 }
 
 impl Draft {
+    /// Why it is sent, as whoever receives it is told.
+    pub fn purpose(&self) -> Purpose {
+        match self.emergency {
+            Some(_) => EMERGENCY_PURPOSE.parse().expect("a constant code"),
+            None => self.case.purpose.clone(),
+        }
+    }
+
     /// A draft of an opinion.
     pub fn opinion(
         gateway: &Gateway,
@@ -78,6 +88,7 @@ impl Draft {
             kind: Kind::Opinion,
             answers: Some(answers),
             opinion: Some(opinion),
+            emergency: None,
             urgent: true,
             confirm_patient: None,
             claims,

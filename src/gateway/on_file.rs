@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::{Gateway, Row, put};
 use crate::bundle::document::Document;
 use crate::consent::{Consent, ConsentError, Network};
-use crate::id::{ConsentId, PatientIdentifier, SubjectId};
+use crate::id::{BundleId, ConsentId, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
-use crate::records::{BundleRecord, CasePrivate, CaseRecord, ConsentRecord};
+use crate::records::{BundleRecord, CasePrivate, CaseRecord, ConsentRecord, EmergencyPrivate};
 use crate::store::{Expect, Put, Space};
 
 /// What a consent's sealed part holds: the resource, byte for byte. Written once: what happens to a consent later
@@ -86,6 +86,17 @@ impl Gateway {
         self.open_parts(Space::Bundle, record.bundle.as_str().as_bytes(), &record.subject)
     }
 
+    /// What a bundle's sealed part holds of the emergency under which it leaves; `None` when there is none, or the
+    /// subject was erased.
+    pub fn emergency_private(&self, record: &BundleRecord) -> Result<Option<EmergencyPrivate>, Problem> {
+        self.open_parts(Space::Bundle, &emergency_name(&record.bundle), &record.subject)
+    }
+
+    /// The puts of what a bundle's sealed part holds of its emergency.
+    pub fn seal_emergency(&self, record: &BundleRecord, private: &EmergencyPrivate) -> Result<Vec<Put>, Problem> {
+        self.seal_parts(Space::Bundle, &emergency_name(&record.bundle), &record.subject, private)
+    }
+
     /// The puts of a case that is new here.
     pub fn new_case(&self, record: &CaseRecord, private: &CasePrivate) -> Result<Vec<Put>, Problem> {
         let key = CaseRecord::key(&record.side, &record.case);
@@ -106,4 +117,8 @@ impl Gateway {
 
 fn version_key(consent: &ConsentId, version: u64) -> Vec<u8> {
     format!("consent-version/{consent}/{version}").into_bytes()
+}
+
+fn emergency_name(bundle: &BundleId) -> Vec<u8> {
+    format!("{bundle}/emergency").into_bytes()
 }

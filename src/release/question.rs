@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 
 use crate::bundle::document::Document;
-use crate::clock;
+use crate::clock::{self, Timestamp};
 use crate::consent::OnFile;
-use crate::decision::{Basis, CaseState, Confirmation, DELIVERY_MEETS, Kind, PartnerState, Request};
+use crate::decision::{Basis, BreakGlass, CaseState, Confirmation, DELIVERY_MEETS, Kind, PartnerState, Request};
 use crate::gateway::Gateway;
 use crate::id::{BundleId, ConsentId, Digest};
 use crate::partner::Partner;
 use crate::problem::Problem;
-use crate::records::{BundleRecord, CaseRecord, ConsentRecord, NewBundle};
+use crate::records::{BundleRecord, CaseRecord, ConsentRecord, Emergency, NewBundle};
 use crate::statement::dispatch::Answers;
 use crate::store::Space;
 
@@ -26,10 +26,13 @@ pub fn question_of(gateway: &Gateway, record: &BundleRecord, without: Option<&Co
     // An erased subject has no documents on file any more, and a request without documents is denied.
     let documents = gateway.documents_of(record)?.unwrap_or_default();
     let partner = gateway.partner(&record.partner)?;
+    // Without its reason, which an erasure takes away, nobody could justify it.
+    let justified = record.emergency.is_some() && gateway.emergency_private(record)?.is_some();
+    let emergency = record.emergency.as_ref().map(|emergency| (emergency, justified));
     let about = About {
         bundle: &record.bundle,
         kind: record.kind,
-        answers: record.answers.as_ref(),
+        basis: basis(gateway, record.answers.as_ref(), emergency),
         attempt: u32::try_from(record.attempts.len()).unwrap_or(u32::MAX).saturating_add(1),
         sealed_to: record.sealed.as_ref().map(|sealed| sealed.recipients.as_slice()),
     };
@@ -45,16 +48,34 @@ pub fn question_of(gateway: &Gateway, record: &BundleRecord, without: Option<&Co
 /// The question about a bundle that is not sealed yet.
 pub fn question_of_new(gateway: &Gateway, new: &NewBundle, documents: &[Document]) -> Result<Request, Problem> {
     let partner = gateway.partner(&new.partner)?;
-    let answers = new.answers.as_ref();
-    let about = About { bundle: &new.bundle, kind: new.kind, answers, attempt: 1, sealed_to: None };
+    // It is announced with a clinician and a reason, or not at all.
+    let basis = basis(gateway, new.answers.as_ref(), new.emergency.as_ref().map(|emergency| (emergency, true)));
+    let about = About { bundle: &new.bundle, kind: new.kind, basis, attempt: 1, sealed_to: None };
     ask(gateway, about, Confirmation::none(new.sent_by), &new.case, &partner, documents.to_vec(), None)
 }
 
-#[derive(Clone, Copy)]
+/// What is to authorise it: what an opinion answers, an emergency with whether its reason can still be read, or the
+/// patient's consent.
+fn basis(gateway: &Gateway, answers: Option<&Answers>, emergency: Option<(&Emergency, bool)>) -> Basis {
+    match (answers, emergency) {
+        (Some(answers), _) => Basis::Answers(answers.dispatch),
+        (None, Some((emergency, justified))) => {
+            let config = &gateway.config.break_glass;
+            // A stamp that nobody can read begins and ends nowhere: no moment is within it.
+            let requested = clock::read_stamp(&emergency.requested).unwrap_or(Timestamp::MAX);
+            let until = clock::read_stamp(&emergency.until).unwrap_or(Timestamp::MIN);
+            let lasts = jiff::SignedDuration::from_secs(i64::from(config.box_s_max));
+            let longest = requested.checked_add(lasts).unwrap_or(until);
+            Basis::BreakGlass(BreakGlass { enabled: config.enabled, justified, requested, until: until.min(longest) })
+        }
+        (None, None) => Basis::Consent,
+    }
+}
+
 struct About<'a> {
     bundle: &'a BundleId,
     kind: Kind,
-    answers: Option<&'a Answers>,
+    basis: Basis,
     attempt: u32,
     sealed_to: Option<&'a [String]>,
 }
@@ -82,7 +103,7 @@ fn ask(
         bundle: about.bundle.clone(),
         attempt: about.attempt,
         kind: about.kind,
-        basis: about.answers.map_or(Basis::Consent, |answers| Basis::Answers(answers.dispatch)),
+        basis: about.basis,
         case: CaseState {
             id: case.case.clone(),
             open: case.closed.is_none(),

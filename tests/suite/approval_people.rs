@@ -1,20 +1,8 @@
 //! Does a release that needs a second person leave only with one, and who counts as one?
 
 use crate::needs;
-use crate::people::{Door, FOUR_EYES, KUMAR, LEE, STRANGER, readable};
+use crate::people::{Door, FOUR_EYES, KUMAR, LEE, STRANGER, came, entries, readable};
 use crate::site::Pair;
-
-/// What waits for the institute.
-fn came(pair: &Pair) -> usize {
-    pair.institute.run(&["inbox"]).ok().json["items"].as_array().expect("a list").len()
-}
-
-/// The entries of the hospital's log of this kind.
-fn entries(pair: &Pair, kind: &str) -> Vec<serde_json::Value> {
-    let shown = pair.hospital.run(&["audit", "show"]).ok();
-    let items = shown.json["items"].as_array().expect("a list").clone();
-    items.into_iter().filter(|entry| entry["kind"] == kind).collect()
-}
 
 #[test]
 fn a_release_waits_until_somebody_else_says_yes() {

@@ -9,6 +9,7 @@ mod age_testkit;
 mod approval_people;
 mod asking;
 mod bag_properties;
+mod break_glass;
 mod break_glass_gate;
 mod bundle_bag;
 mod bundle_form;

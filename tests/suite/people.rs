@@ -75,3 +75,15 @@ pub(crate) const FOUR_EYES: &str = r#"
 forbid (principal, action == Medseal::Action::"release", resource)
 when { context.approvals < 1 };
 "#;
+
+/// How many bundles came to the institute.
+pub(crate) fn came(pair: &Pair) -> usize {
+    pair.institute.run(&["inbox"]).ok().json["items"].as_array().expect("a list").len()
+}
+
+/// The entries of the hospital's log of this kind.
+pub(crate) fn entries(pair: &Pair, kind: &str) -> Vec<serde_json::Value> {
+    let shown = pair.hospital.run(&["audit", "show"]).ok();
+    let items = shown.json["items"].as_array().expect("a list").clone();
+    items.into_iter().filter(|entry| entry["kind"] == kind).collect()
+}

@@ -198,6 +198,13 @@ pub(crate) struct Pair {
 impl Pair {
     /// Both gateways running, and ready to send.
     pub(crate) fn ready() -> Self {
+        let mut pair = Self::silent();
+        pair.consent = add_consent(&pair.hospital, pair.folder.path(), &pair.institute, "DE");
+        pair
+    }
+
+    /// Both gateways running and the case open, and no consent on file.
+    pub(crate) fn silent() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut hospital = Site::init(folder.path(), "tallinn-east", "EE");
         let mut institute = Site::init(folder.path(), "nordhafen", "DE");
@@ -208,9 +215,8 @@ impl Pair {
         let case_folder = folder.path().join("sample");
         std::fs::create_dir(&case_folder).expect("a folder");
         let sample = sample_case::write_to(&case_folder).expect("the sample case");
-        let consent = add_consent(&hospital, folder.path(), &institute, "DE");
         let case = open_case(&hospital, &institute);
-        Self { hospital, institute, case, consent, sample, folder }
+        Self { hospital, institute, case, consent: String::new(), sample, folder }
     }
 
     /// The folder of the sample case's documents.

@@ -40,7 +40,7 @@ impl Export {
         };
         let mut writer = ExportWriter::create(&self.dir, &note, &key).map_err(failed)?;
         let limit = usize::try_from(signed).unwrap_or(usize::MAX);
-        each(&api, 0, Some(limit), None, |line| writer.entry(line).map_err(failed))?;
+        each(&api, 0, Some(limit), "", |line| writer.entry(line).map_err(failed))?;
         let exported = writer.finish().map_err(failed)?;
         if context.out.is_json() {
             context.out.object(&json!({ "entries": exported.entries, "root": exported.root, "dir": self.dir }))?;

@@ -20,6 +20,9 @@ pub(in crate::cli) struct Show {
     /// Only the entries of this case.
     #[arg(long)]
     case: Option<CaseId>,
+    /// Only the entries about emergencies in which records left without a consent.
+    #[arg(long)]
+    break_glass: bool,
     /// The first entry.
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
@@ -32,7 +35,9 @@ impl Show {
     pub(super) fn run(self, context: &Context) -> Outcome {
         let api = context.api()?;
         let mut entries: Vec<Value> = Vec::new();
-        each(&api, self.from, self.limit, self.case.as_ref(), |line| {
+        let case = self.case.map(|case| format!("&case={case}")).unwrap_or_default();
+        let only = format!("{case}{}", if self.break_glass { "&break_glass=true" } else { "" });
+        each(&api, self.from, self.limit, &only, |line| {
             let entry: Value = serde_json::from_slice(line).map_err(|error| Failure::unable(error.to_string()))?;
             if context.out.is_json() {
                 entries.push(entry);
@@ -47,18 +52,17 @@ impl Show {
     }
 }
 
-/// Calls `with` for each stored entry, page by page, however long the log is.
+/// Calls `with` for each stored entry, page by page, however long the log is; `only` limits them, as a query does.
 pub(super) fn each(
     api: &Api,
     mut from: u64,
     limit: Option<usize>,
-    case: Option<&CaseId>,
+    only: &str,
     mut with: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut left = limit.unwrap_or(usize::MAX);
     while left > 0 {
         let asked = left.min(PAGE);
-        let only = case.map(|case| format!("&case={case}")).unwrap_or_default();
         let page = api.download(&format!("/v1/audit/entries?from={from}&limit={asked}{only}"))?;
         let mut count = 0;
         for line in BufReader::new(page).split(b'\n') {

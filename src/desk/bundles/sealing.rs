@@ -259,7 +259,7 @@ fn descriptor(gateway: &Gateway, draft: &Draft, documents: &[Document]) -> Descr
         case: draft.case.case.clone(),
         from: gateway.id().clone(),
         to: draft.partner.clone(),
-        purpose: draft.case.purpose.clone(),
+        purpose: draft.purpose(),
         created: clock::stamp(gateway.now()),
         question: (draft.kind == Kind::Records).then(|| draft.private.question.clone()),
         patient: draft.private.patient.clone(),
