@@ -4,6 +4,7 @@
 //! atomic write; what names a person is sealed before it gets there.
 
 mod draft;
+mod evidence;
 mod leftovers;
 mod on_file;
 mod parts;
@@ -16,7 +17,7 @@ use std::sync::{Arc, RwLock};
 use tokio::sync::watch;
 
 pub use draft::{Draft, Drafts, OpinionFacts, OpinionStatus};
-pub use on_file::ConsentPrivate;
+pub use on_file::{ConsentPrivate, Scan};
 pub use rows::Row;
 
 use crate::audit;

@@ -13,6 +13,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -47,8 +49,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/partners/{id}/resume", post(partner_resume))
         .route("/v1/partners/{id}/ping", post(partner_ping))
         .route("/v1/consents", post(consent_add))
+        .route("/v1/consents/evidenced", post(consent_add_evidenced))
         .route("/v1/consents/search", post(consent_search))
         .route("/v1/consents/{id}", get(consent_show))
+        .route("/v1/consents/{id}/evidence/{number}", get(consent_scan))
         .route("/v1/consents/{id}/withdraw", post(consent_withdraw))
         .route("/v1/cases", get(case_list).post(case_open))
         .route("/v1/cases/{id}", get(case_show))
@@ -163,7 +167,36 @@ async fn partner_ping(State(gateway): App, Path(id): Path<InstitutionId>) -> Ans
 }
 
 async fn consent_add(State(gateway): App, Extension(staff): Who, resource: Bytes) -> Answer<consents::ConsentView> {
-    consents::add(&gateway, staff, &resource).await.into()
+    consents::add(&gateway, staff, &resource, Vec::new()).await.into()
+}
+
+/// A consent with scans of the paper beside it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Evidenced {
+    /// The consent's text, byte for byte.
+    consent: String,
+    /// The scans, each as base64.
+    evidence: Vec<String>,
+}
+
+async fn consent_add_evidenced(
+    State(gateway): App,
+    Extension(staff): Who,
+    body: Input<Evidenced>,
+) -> Answer<consents::ConsentView> {
+    let scans: Result<Vec<Vec<u8>>, _> = body.0.evidence.iter().map(|scan| BASE64.decode(scan)).collect();
+    match scans {
+        Ok(scans) => consents::add(&gateway, staff, body.0.consent.as_bytes(), scans).await.into(),
+        Err(_) => Err(Problem::bad_input(Reason::BadInput, "a scan in the request is not base64")).into(),
+    }
+}
+
+async fn consent_scan(State(gateway): App, Path((id, number)): Path<(ConsentId, u32)>) -> Response {
+    match consents::scan(&gateway, &id, number).await {
+        Ok((scan, bytes)) => ([(header::CONTENT_TYPE, scan.media_type)], bytes.to_vec()).into_response(),
+        Err(problem) => Answer::<()>::from(Err(problem)).into_response(),
+    }
 }
 
 #[derive(Deserialize)]

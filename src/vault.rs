@@ -14,7 +14,7 @@ use std::str::FromStr;
 use std::sync::{PoisonError, RwLock};
 
 use crate::durable;
-use crate::id::{BundleId, Digest, IdError, InstitutionId};
+use crate::id::{BundleId, ConsentId, Digest, IdError, InstitutionId};
 use crate::reason::Reason;
 
 /// A blob's name. It is made of checked ids, so it is a plain file name.
@@ -32,6 +32,17 @@ impl BlobName {
         Self(format!("{from}.{bundle}.{sealed_sha256}"))
     }
 
+    /// A scan that is kept beside a consent, by its number from 1.
+    pub fn evidence(consent: &ConsentId, number: u32) -> Self {
+        Self(format!("{consent}.{number}"))
+    }
+
+    /// The consent beside which the scan of this name is kept; `None`: it is no scan.
+    pub fn evidence_of(&self) -> Option<ConsentId> {
+        let (consent, number) = self.0.split_once('.')?;
+        number.parse::<u32>().ok().and_then(|_| consent.parse().ok())
+    }
+
     /// The name as a text, which is the file's name.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -43,8 +54,16 @@ impl FromStr for BlobName {
     fn from_str(text: &str) -> Result<Self, IdError> {
         let name = match text.split('.').collect::<Vec<_>>()[..] {
             [bundle] => Self::ours(&bundle.parse()?),
+            [consent, number] if number.parse::<u32>().is_ok_and(|parsed| parsed.to_string() == number) => {
+                Self::evidence(&consent.parse()?, number.parse().expect("it was parsed just now"))
+            }
             [from, bundle, digest] => Self::theirs(&from.parse()?, &bundle.parse()?, &digest.parse()?),
-            _ => return Err(IdError::Shape { what: "blob name", shape: "BUNDLE or INSTITUTION.BUNDLE.DIGEST" }),
+            _ => {
+                return Err(IdError::Shape {
+                    what: "blob name",
+                    shape: "BUNDLE, CONSENT.NUMBER or INSTITUTION.BUNDLE.DIGEST",
+                });
+            }
         };
         Ok(name)
     }

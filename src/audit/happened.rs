@@ -81,10 +81,16 @@ impl Happened {
     }
 
     /// A consent was recorded.
-    pub fn consent_added(consent: &ConsentId, subject: &SubjectId, words: &str, sha256: Digest) -> Self {
+    pub fn consent_added<T: Serialize>(
+        consent: &ConsentId,
+        subject: &SubjectId,
+        words: &str,
+        sha256: Digest,
+        evidence: &[T],
+    ) -> Self {
         Self::new("consent", json!({ "action": "added", "consent": consent, "version": 1 }))
             .on(subject)
-            .with_detail(json!({ "permits": words, "sha256": sha256 }))
+            .with_detail(json!({ "permits": words, "sha256": sha256, "evidence": evidence }))
     }
 
     /// A consent was withdrawn.

@@ -1,8 +1,8 @@
 //! `medseal consent`: what the patients allow, recorded, shown in plain words, withdrawn.
 
-use std::path::PathBuf;
+mod add;
+mod evidence;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -10,6 +10,9 @@ use super::Context;
 use super::answer::{items, list as listed, moment, text};
 use super::failure::{Failure, Outcome, Status};
 use super::words::Words;
+use add::Add;
+use evidence::Evidence;
+
 use crate::id::{ConsentId, PatientIdentifier};
 use crate::reason::Reason;
 
@@ -20,16 +23,7 @@ pub(super) enum Consent {
     List(List),
     Show(Show),
     Withdraw(Withdraw),
-}
-
-/// Records a patient's consent and says what it permits.
-#[derive(Args, Debug)]
-#[command(after_help = "Example: medseal consent add consent.json\n\
-    The file is a FHIR Consent resource (R4 or R5) as JSON; docs/CONSENT.md names the parts that are understood.\n\
-    A consent that is not understood is kept on file, and permits nothing.")]
-pub(super) struct Add {
-    /// The FHIR Consent as JSON; `-` reads standard input.
-    file: PathBuf,
+    Evidence(Evidence),
 }
 
 /// Lists the consents on file.
@@ -67,26 +61,8 @@ impl Consent {
             Self::List(verb) => verb.run(context),
             Self::Show(verb) => show(context, &context.api()?.get(&format!("/v1/consents/{}", verb.id))?),
             Self::Withdraw(verb) => verb.run(context),
+            Self::Evidence(verb) => verb.run(context),
         }
-    }
-}
-
-impl Add {
-    fn run(self, context: &Context) -> Outcome {
-        let name = self.file.display().to_string();
-        let resource = if name == "-" {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes).context("standard input")?;
-            bytes
-        } else {
-            std::fs::read(&self.file).with_context(|| name.clone())?
-        };
-        // Found here, the place in the file can be named.
-        serde_json::from_slice::<serde::de::IgnoredAny>(&resource).map_err(|error| {
-            Failure::bad_input(Reason::BadInput, format!("{name} is not JSON: {error}"))
-                .hint("a consent is a FHIR Consent resource as JSON; docs/CONSENT.md has an example")
-        })?;
-        show(context, &context.api()?.post_bytes("/v1/consents", resource)?)
     }
 }
 
@@ -155,12 +131,20 @@ fn show(context: &Context, consent: &Value) -> Outcome {
 
 fn facts(context: &Context, consent: &Value) -> Result<(), Failure> {
     let understood = if consent.get("understood") == Some(&Value::Bool(true)) { "yes" } else { "no" };
+    let lines = |list: Vec<String>| list.join("\n");
+    let scans = listed(consent, "evidence").iter().map(|scan| {
+        format!("{}, {} bytes, sha256 {}", text(scan, "media_type"), text(scan, "bytes"), text(scan, "sha256"))
+    });
+    let cancelled = listed(consent, "cancelled").iter().filter_map(Value::as_str).map(str::to_owned);
     context.out.facts(&[
         ("consent", text(consent, "consent")),
         ("version", text(consent, "version")),
+        ("source", text(consent, "source")),
         ("understood", understood.to_owned()),
         ("permits", text(consent, "permits")),
+        ("evidence", lines(scans.collect())),
         ("recorded", moment(consent, "added")),
         ("withdrawn", moment(consent, "withdrawn")),
+        ("cancelled", lines(cancelled.collect())),
     ])
 }

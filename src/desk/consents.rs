@@ -2,17 +2,19 @@
 //!
 //! Rule: a withdrawal cancels in the same atomic write whatever waits on that consent alone.
 
+mod evidence;
 mod notices;
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::{Staff, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
 use crate::config::CONSENTS_PER_PATIENT_MAX;
-use crate::consent::{Consent, ConsentError, Notice};
-use crate::gateway::{ConsentPrivate, Gateway, Row};
+use crate::consent::{Consent, ConsentError, Notice, NoticeStatus};
+use crate::gateway::{ConsentPrivate, Gateway, Row, Scan};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
 use crate::reason::Reason;
@@ -38,14 +40,31 @@ pub struct ConsentView {
     /// When it was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<String>,
+    /// The scans that are kept beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Scan>,
     /// The bundles that no longer leave, where it came as the word of its end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cancelled: Vec<BundleId>,
 }
 
 /// Records a FHIR Consent or a consent artefact; the word of a consent manager that one on file has ended withdraws it.
-pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<ConsentView, Problem> {
+///
+/// Scans of the paper are kept beside it, sealed.
+pub async fn add(
+    gateway: &Gateway,
+    staff: Staff,
+    resource: &[u8],
+    scans: Vec<Vec<u8>>,
+) -> Result<ConsentView, Problem> {
+    let evidence = evidence::look_at(&scans)?;
     let notice = Notice::read(resource).map_err(|error| unusable(&error))?;
+    if matches!(&notice, Some(notice) if notice.status != NoticeStatus::Granted) && !scans.is_empty() {
+        return Err(Problem::bad_input(
+            Reason::BadInput,
+            "a scan is kept beside a consent, not beside the word of its end",
+        ));
+    }
     if let Some(notice) = &notice
         && let Some(ended) = notices::take(gateway, staff, resource, notice).await?
     {
@@ -69,15 +88,33 @@ pub async fn add(gateway: &Gateway, staff: Staff, resource: &[u8]) -> Result<Con
         countries: gateway.partners()?.iter().map(|p| (p.id().clone(), p.card().country.clone())).collect(),
         withdrawn: None,
     };
-    let private = ConsentPrivate { resource: resource.to_owned() };
+    // The blobs first, then the write that names them: what a crash leaves is removed at the next start.
+    gateway.keep_evidence(&record.consent, &subject, scans).await?;
+    let private = ConsentPrivate { resource: resource.to_owned(), evidence: evidence.clone() };
     let key = record.consent.as_str().as_bytes();
     let mut puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
     puts.extend(gateway.consent_version(&record, Expect::Absent));
     puts.push(index(&subject, &record.consent));
     puts.extend(notice.map(|notice| notices::index(&notice, &record.consent)));
-    let event = Happened::consent_added(&record.consent, &subject, &words, Digest::of(resource.as_bytes()));
+    let sha256 = Digest::of(resource.as_bytes());
+    let event = Happened::consent_added(&record.consent, &subject, &words, sha256, &evidence);
     gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
-    Ok(view(&record, Ok(&consent)))
+    Ok(ConsentView { evidence, ..view(&record, Ok(&consent)) })
+}
+
+/// One of the scans beside a consent, by its number from 1, opened.
+pub async fn scan(gateway: &Gateway, id: &ConsentId, number: u32) -> Result<(Scan, Zeroizing<Vec<u8>>), Problem> {
+    let record = found(gateway, id)?.value;
+    let private =
+        gateway.consent_private(&record)?.ok_or_else(|| Problem::conflict("this patient's data was erased"))?;
+    let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    let scan = at.and_then(|at| private.evidence.into_iter().nth(at));
+    let scan = scan.ok_or_else(|| Problem::not_found(format!("{id} has no scan {number}")))?;
+    let bytes = gateway.read_evidence(id, &record.subject, number).await?;
+    if Digest::of(&bytes) != scan.sha256 {
+        return Err(Problem::refused(Reason::Tampered, "the scan in the vault is not the one that was handed in"));
+    }
+    Ok((scan, bytes))
 }
 
 /// The consents on file, of one patient or of all.
@@ -168,7 +205,9 @@ fn found(gateway: &Gateway, id: &ConsentId) -> Result<Row<ConsentRecord>, Proble
 }
 
 fn described(gateway: &Gateway, record: &ConsentRecord) -> Result<ConsentView, Problem> {
-    Ok(match gateway.consent_private(record)? {
+    let private = gateway.consent_private(record)?;
+    let evidence = private.as_ref().map(|private| private.evidence.clone()).unwrap_or_default();
+    let view = match private {
         Some(private) => match gateway.read_consent(private.resource.as_bytes()) {
             Ok(consent) => view(record, Ok(&consent)),
             Err(error) => {
@@ -176,7 +215,8 @@ fn described(gateway: &Gateway, record: &ConsentRecord) -> Result<ConsentView, P
             }
         },
         None => view(record, Err("erased".to_owned())),
-    })
+    };
+    Ok(ConsentView { evidence, ..view })
 }
 
 /// A consent in words, or why there are none.
@@ -189,6 +229,7 @@ fn view(record: &ConsentRecord, consent: Result<&Consent, String>) -> ConsentVie
         permits: consent.map_or_else(|why| why, |consent| consent.in_words().join(" ")),
         added: record.added.clone(),
         withdrawn: record.withdrawn.clone(),
+        evidence: Vec::new(),
         cancelled: Vec::new(),
     }
 }

@@ -1,4 +1,4 @@
-//! What a crash left of bundles that were being sealed.
+//! What a crash left of bundles that were being sealed, and of scans that were being put beside a consent.
 //!
 //! Rule: only what no record names is removed, and only after the log was found to fit what was signed; the clerk was
 //! never told that it is here.
@@ -6,7 +6,7 @@
 use super::Gateway;
 use crate::id::BundleId;
 use crate::problem::Problem;
-use crate::records::BundleRecord;
+use crate::records::{BundleRecord, ConsentRecord};
 use crate::store::Space;
 use crate::vault::{BlobName, VaultError};
 
@@ -25,6 +25,19 @@ impl Gateway {
             let record = self.row::<BundleRecord>(Space::Bundle, bundle.as_str().as_bytes())?;
             if record.is_none_or(|record| record.value.sealed.is_none()) {
                 self.vault.remove(&BlobName::ours(&bundle)).map_err(unable)?;
+                dropped += 1;
+            }
+        }
+        for name in self.vault.list_partials().map_err(unable)? {
+            if name.evidence_of().is_some() {
+                self.vault.abandon(&name).map_err(unable)?;
+                dropped += 1;
+            }
+        }
+        for name in self.vault.list().map_err(unable)? {
+            let Some(consent) = name.evidence_of() else { continue };
+            if self.row::<ConsentRecord>(Space::Consent, consent.as_str().as_bytes())?.is_none() {
+                self.vault.remove(&name).map_err(unable)?;
                 dropped += 1;
             }
         }

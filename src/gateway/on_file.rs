@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Gateway, Row, put};
 use crate::bundle::document::Document;
 use crate::consent::{Consent, ConsentError, Network};
-use crate::id::{BundleId, ConsentId, PatientIdentifier, SubjectId};
+use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
 use crate::records::{BundleRecord, CasePrivate, CaseRecord, ConsentRecord, EmergencyPrivate};
 use crate::store::{Expect, Put, Space};
@@ -16,6 +16,20 @@ use crate::store::{Expect, Put, Space};
 pub struct ConsentPrivate {
     /// The resource as it was given.
     pub resource: String,
+    /// The scans that are kept beside it, in the order of their numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Scan>,
+}
+
+/// A scan of a paper that bears out a consent. Its content lies in the vault, sealed under the subject's key.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Scan {
+    /// SHA-256 of the scan as it was handed in.
+    pub sha256: Digest,
+    /// What it is, by its first bytes.
+    pub media_type: String,
+    /// Its size, in bytes.
+    pub bytes: u64,
 }
 
 impl std::fmt::Debug for ConsentPrivate {

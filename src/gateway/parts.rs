@@ -73,7 +73,7 @@ impl Gateway {
         serde_json::from_slice(&plain).map(Some).map_err(|_| damaged())
     }
 
-    fn subject_key(&self, subject: &SubjectId) -> Result<crate::subject::SubjectKey, Problem> {
+    pub(super) fn subject_key(&self, subject: &SubjectId) -> Result<crate::subject::SubjectKey, Problem> {
         self.subjects
             .key(subject)
             .map_err(|error| Problem::internal("a subject's key", &error))?

@@ -108,7 +108,12 @@ fn whatever_a_decision_rests_on_is_missed_when_it_is_changed() {
     let reversed: Vec<u8> = as_it_was.iter().rev().copied().collect();
 
     let changes = [
-        ("a byte of the consent", sealed(&ConsentPrivate { resource: later }), sealed(&private), "the resource"),
+        (
+            "a byte of the consent",
+            sealed(&ConsentPrivate { resource: later, evidence: Vec::new() }),
+            sealed(&private),
+            "the resource",
+        ),
         ("a withdrawal in the record", version(&withdrawn), version(&record), "withdrawn"),
         ("the country in the record", version(&moved), version(&record), "the receiver's country"),
         ("a label of a document", described(&raised), described(&documents), "the documents of the bundle"),
