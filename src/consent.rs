@@ -161,7 +161,7 @@ struct Limits {
     labels: Vec<Label>,
     classes: Vec<Class>,
     data_period: Option<moment::Period>,
-    /// Labels that say how to handle the documents, not which ones: a permission's alone.
+    /// Obligations and refrains on which a permission is given; a denial has none.
     handling: BTreeSet<String>,
     /// Elements that are read but not evaluated: they satisfy no permit and every denial.
     unsupported: BTreeSet<&'static str>,

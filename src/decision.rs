@@ -387,6 +387,7 @@ fn ask_consents(request: &Request, now: Timestamp) -> Answer {
         country: &request.partner.country,
         purpose: &request.case.purpose,
         documents: &request.documents,
+        obligations_met: &request.obligations_met,
         zone: &request.zone,
         now,
     };

@@ -29,6 +29,8 @@ pub struct Question<'a> {
     pub purpose: &'a Purpose,
     /// What.
     pub documents: &'a [Document],
+    /// The obligations that this way of delivery meets.
+    pub obligations_met: &'a BTreeSet<String>,
     /// The zone in which days begin and end.
     pub zone: &'a TimeZone,
     /// The time of the decision.
@@ -240,7 +242,7 @@ fn granted(kept: &OnFile, consent: &Consent, open: &[&Provision], question: &Que
         version: kept.version,
         until: ends.flatten().min()?,
         sensitivities_named,
-        obligations: terms.obligations.clone(),
+        obligations: used.iter().flat_map(|grant| &grant.limits.handling).chain(&terms.obligations).cloned().collect(),
         given: consent.given.map(|moment| moment.start(question.zone)),
         erase_at: terms.erase_at.map(|moment| moment.end(question.zone)),
         grantor: terms.grantor,
@@ -329,6 +331,10 @@ fn outside_request(
     if limits.fits_sending() != Fit::Yes {
         let text = format!("the consent permits other actions than sending records ({id})");
         return finding(CLOSED, Reason::ConsentUnsupported, text);
+    }
+    if let Some(unmet) = limits.handling.difference(question.obligations_met).next() {
+        let text = format!("the consent asks for {unmet}, which this way of delivery does not do ({id})");
+        return finding(CLOSED, Reason::Policy, text);
     }
     if let Some(what) = limits.unsupported.first() {
         let text = format!("the consent is limited by {what}, which is not evaluated, so it cannot permit ({id})");

@@ -27,29 +27,18 @@ pub(super) fn read(resource: &Tree) -> Result<Consent, ConsentError> {
     };
     let security = resource.get("meta").map(|meta| meta.list("security")).unwrap_or_default();
     consent.terms.obligations.extend(security.iter().filter_map(handling));
-    take_up_handling(&mut consent);
+    let permits = matches!(consent.base.effect, Effect::Deny) && !consent.grants().is_empty();
+    for exception in &mut consent.base.exceptions {
+        let lifting = if permits { &mut exception.exceptions[..] } else { std::slice::from_mut(exception) };
+        lifting.iter_mut().for_each(leave_aside_handling);
+    }
     Ok(consent)
 }
 
-/// A permission's labels that name an obligation become the consent's. Where there are several permissions, which one
-/// asks for what would decide what may leave; that is not evaluated, so such a permission permits nothing.
-fn take_up_handling(consent: &mut Consent) {
-    let alone = consent.grants().len() == 1;
-    let permissions = match consent.base.effect {
-        Effect::Permit => std::iter::once(&mut consent.base).chain(&mut consent.added).collect::<Vec<_>>(),
-        Effect::Deny => consent.base.exceptions.iter_mut().collect(),
-    };
-    for permission in permissions {
-        if alone {
-            consent.terms.obligations.append(&mut permission.limits.handling);
-        }
-        leave_aside_handling(permission);
-    }
-}
-
+/// What lifts a denial on the condition of an obligation is not evaluated, so it lifts nothing.
 fn leave_aside_handling(provision: &mut Provision) {
     if !provision.limits.handling.is_empty() {
-        provision.limits.unsupported.insert("obligations of one permission among several");
+        provision.limits.unsupported.insert("an obligation");
     }
     provision.exceptions.iter_mut().for_each(leave_aside_handling);
 }

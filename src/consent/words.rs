@@ -2,6 +2,8 @@
 //!
 //! Rule: every limit that the evaluation knows is said, and so is what it will not evaluate.
 
+use std::collections::BTreeSet;
+
 use super::moment::{Moment, Period};
 use super::{Class, Code, Consent, Effect, Grantor, Label, Limits, OPEN_ENDED_DAYS_MAX, Provision, Recipient, Status};
 
@@ -43,6 +45,7 @@ fn permission(consent: &Consent, grant: &Provision, also: bool, lines: &mut Vec<
         let what = list(limits.unsupported.iter().map(|what| (*what).to_owned()));
         lines.push(format!("It is also limited by {what}, which medseal does not evaluate, so it permits nothing."));
     }
+    lines.extend(travelling(&limits.handling));
     lines.push(validity(consent, grant));
     if consent.base.effect == Effect::Deny {
         lines.extend(grant.exceptions.iter().map(|exception| format!("It excludes {}.", excluded(exception))));
@@ -132,10 +135,7 @@ fn terms(consent: &Consent, lines: &mut Vec<String>) {
         lines
             .push(format!("The recipient may keep the records until {}, and must then erase them.", day(erase, false)));
     }
-    if !terms.obligations.is_empty() {
-        let codes: Vec<&str> = terms.obligations.iter().map(String::as_str).collect();
-        lines.push(format!("It asks that these travel with the records: {}.", codes.join(", ")));
-    }
+    lines.extend(travelling(&terms.obligations));
     if let Some(version) = &terms.risk_notice {
         lines.push(format!("The patient was told of the risks of sending abroad (notice {version})."));
     }
@@ -147,6 +147,11 @@ fn terms(consent: &Consent, lines: &mut Vec<String>) {
         Grantor::Guardian { verified } => Some(format!("A representative gave it, {}.", checked(verified))),
         Grantor::NotStated => None,
     });
+}
+
+fn travelling(obligations: &BTreeSet<String>) -> Option<String> {
+    let codes: Vec<&str> = obligations.iter().map(String::as_str).collect();
+    (!codes.is_empty()).then(|| format!("It asks that these travel with the records: {}.", codes.join(", ")))
 }
 
 fn span(period: Period) -> String {

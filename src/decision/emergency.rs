@@ -43,6 +43,7 @@ pub(super) fn objections(request: &Request, now: Timestamp) -> Vec<Finding> {
             country: &request.partner.country,
             purpose: &purpose,
             documents: &request.documents,
+            obligations_met: &request.obligations_met,
             zone: &request.zone,
             now,
         };

@@ -80,6 +80,7 @@ impl Asked {
                 country: &"DE".parse().expect("a country"),
                 purpose: &self.purpose.parse().expect("a purpose"),
                 documents: std::slice::from_ref(&self.document),
+                obligations_met: &medseal::decision::DELIVERY_MEETS.iter().map(|code| (*code).to_owned()).collect(),
                 zone: &jiff::tz::TimeZone::get("Asia/Kolkata").expect("a zone"),
                 now: at(self.now),
             },

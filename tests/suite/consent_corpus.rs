@@ -190,6 +190,7 @@ fn permits(resource: &Value, asked: &Value) -> bool {
         country: &base.partner.country,
         purpose: &purpose,
         documents: &[labelled(document("a.pdf"), asked)],
+        obligations_met: &base.obligations_met,
         zone: &base.zone,
         now: text("now").map_or_else(|| at("2022-07-01T00:00:00Z"), |day| at(&format!("{day}T00:00:00Z"))),
     };

@@ -63,6 +63,7 @@ fn the_worked_example_of_the_fhir_notes_is_read_as_it_is_drawn() {
             country: &(if recipient == "heidelberg" { "DE" } else { "US" }).parse().expect("a country"),
             purpose: &purpose.parse().expect("a purpose"),
             documents: &[document],
+            obligations_met: &base.obligations_met,
             zone: &base.zone,
             now: at(now),
         };
