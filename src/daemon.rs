@@ -165,11 +165,11 @@ async fn serve_staff(
                 continue;
             }
         };
-        let routes = if admitted.has(uid) {
-            routes.clone().layer(Extension(Staff { uid }))
+        let (routes, patience) = if admitted.has(uid) {
+            (routes.clone().layer(Extension(Staff { uid })), FOR_EVER)
         } else {
             tracing::warn!(uid, "a user who is not of the staff was turned away");
-            http::stranger_routes(uid)
+            (http::stranger_routes(uid), STRANGER)
         };
         let mut stop = stop.clone();
         connections.spawn(async move {
@@ -178,6 +178,7 @@ async fn serve_staff(
             tokio::pin!(connection);
             let ended = tokio::select! {
                 ended = &mut connection => ended,
+                () = tokio::time::sleep(patience) => return,
                 _ = stop.changed() => {
                     connection.as_mut().graceful_shutdown();
                     tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
@@ -215,6 +216,12 @@ fn ended() -> Result<watch::Receiver<bool>, std::io::Error> {
 
 /// The staff socket's name in the home.
 pub const SOCKET: &str = "medseal.sock";
+
+/// How long a stranger may keep a connection, to hear that he is one.
+const STRANGER: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The staff may stay as long as it likes: a large bundle takes its time.
+const FOR_EVER: std::time::Duration = std::time::Duration::MAX;
 
 /// How long the last staff requests may take at the end.
 const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);

@@ -70,7 +70,7 @@ reasons! {
     PartnerExpired "PARTNER_EXPIRED" "the partner's card or agreement has ended" "ask the partner for a new card, then `medseal partner add`";
     PartnerNotInvited "PARTNER_NOT_INVITED" "the partner is not part of this case" "open the case with this partner, or choose the right one";
     RecipientKey "RECIPIENT_KEY" "the key that the bundle was sealed to is no longer valid on the partner's card" "send the records again";
-    ApprovalNeeded "APPROVAL_NEEDED" "the policy asks for a second person, who has not confirmed this release" "somebody other than the sender looks at it with `medseal status BUNDLE` and says `medseal approve BUNDLE`";
+    ApprovalNeeded "APPROVAL_NEEDED" "the policy asks for a second person, who has not confirmed this release" "somebody other than the sender looks at it with `medseal policy explain BUNDLE` and says `medseal approve BUNDLE`";
     ApprovalRejected "APPROVAL_REJECTED" "a second person said no to this release" "ask that person; if it was a mistake, send the records again";
     Approver "APPROVER" "this person's approval does not count for this release" "somebody else of the staff must approve it; medseal.toml lists them under [staff]";
     BreakGlassOff "BREAK_GLASS_OFF" "this institution has not switched break-glass on" "record the patient's consent; whether an emergency may do without one, the institution decides in medseal.toml";

@@ -71,6 +71,7 @@ impl Doctor {
         let now = Clock::system().now();
         let mut checks = vec![configuration(&home), permissions(&home), disk(&home), keys(&home, now), policies(&home)];
         checks.extend(consent_managers(&home));
+        checks.extend(staff(&home));
         checks.extend(gateway(&home, now));
         let sick = checks.iter().any(|check| check.verdict == Verdict::Mend);
         if context.out.is_json() {
@@ -104,6 +105,19 @@ fn configuration(home: &Home) -> Check {
 }
 
 /// What only the gateway's own user may read.
+/// People without a way in, or none where some are needed, are noticed before a bundle waits for them.
+fn staff(home: &Home) -> Option<Check> {
+    let staff = Config::read(&home.config()).ok()?.staff;
+    match (staff.users.len(), staff.socket) {
+        (0, _) => None,
+        (_, None) => {
+            let remedy = "name `socket` under [staff] in medseal.toml; docs/APPROVAL.md says where";
+            Some(Check::remark("staff", "people are listed who have no socket to reach the gateway", remedy))
+        }
+        (people, Some(socket)) => Some(Check::well("staff", format!("{people} people, at {}", socket.display()))),
+    }
+}
+
 fn permissions(home: &Home) -> Check {
     let secret = [home.path().to_owned(), home.keys(), home.subjects(), home.store(), home.vault()];
     let owner = std::fs::metadata(home.path()).map(|metadata| metadata.uid());

@@ -1,7 +1,7 @@
 //! Does a release that needs a second person leave only with one, and who counts as one?
 
 use crate::needs;
-use crate::people::{Door, FOUR_EYES, KUMAR, LEE, STRANGER, came, entries, readable};
+use crate::people::{Door, FOUR_EYES, KUMAR, LEE, STRANGER, came, configure, entries, readable};
 use crate::site::Pair;
 
 #[test]
@@ -153,4 +153,37 @@ fn whoever_is_not_of_the_staff_is_told_so_and_nothing_else() {
     };
     assert_eq!(mode(&pair.hospital.home), 0o700, "the home stays its owner's alone");
     assert_eq!(mode(&pair.hospital.home.join("medseal.sock")), 0o600);
+}
+
+#[test]
+fn the_yes_of_somebody_who_left_the_staff_counts_no_more() {
+    if !needs::other_users() {
+        return;
+    }
+    let mut pair = Pair::ready();
+    let door = Door::open(&mut pair, &[KUMAR, LEE], FOUR_EYES, &[]);
+    pair.institute.stop();
+    let bundle = pair.send(&[]).ok().text("bundle");
+    door.run(KUMAR, &["approve", &bundle]).ok();
+    pair.hospital.wait_for(&bundle, &["waiting"]);
+    pair.hospital.stop();
+    configure(&pair.hospital, &[("users = [\"41001\", \"41002\"]", "users = [\"41002\"]")]);
+    pair.hospital.start();
+    let asked = pair.hospital.wait_for(&bundle, &["approval"]);
+    assert_eq!(asked.json["approval"]["waits_for"], serde_json::json!(["uid:41002"]));
+    door.run(KUMAR, &["approve", &bundle]).refused("NOT_STAFF");
+}
+
+#[test]
+fn a_withdrawal_of_another_consent_leaves_what_waits_for_a_second_person() {
+    if !needs::other_users() {
+        return;
+    }
+    let mut pair = Pair::ready();
+    let door = Door::open(&mut pair, &[KUMAR], FOUR_EYES, &[]);
+    let other = crate::site::add_consent(&pair.hospital, pair.folder.path(), &pair.institute, "DE");
+    let bundle = pair.send(&[]).ok().text("bundle");
+    pair.hospital.run(&["consent", "withdraw", &other, "--reason", "one is enough"]).ok();
+    assert_eq!(pair.hospital.run(&["status", &bundle]).ok().text("state"), "approval");
+    door.run(KUMAR, &["approve", &bundle, "--wait"]).ok();
 }

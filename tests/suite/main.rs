@@ -7,6 +7,7 @@ mod abdm_exchange;
 mod abdm_rig;
 mod age_testkit;
 mod approval_people;
+mod approval_rules;
 mod asking;
 mod bag_properties;
 mod break_glass;

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use medseal::sample_case;
@@ -286,9 +287,23 @@ pub(crate) fn ran(output: &std::process::Output) -> Ran {
     }
 }
 
+/// A port that nobody listens on, below those that the kernel hands out by itself: a gateway that is stopped and started
+/// again finds it still free.
 fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(2_654_435_761) % PORTS;
+    loop {
+        let offset = (first + TRIED.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = PORT_FIRST + u16::try_from(offset).expect("below 65,536");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
+
+/// The kernel hands out 32768 and above, unless it is told otherwise.
+const PORT_FIRST: u16 = 12_000;
+const PORTS: u32 = 20_000;
 
 fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill runs");

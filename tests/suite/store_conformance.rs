@@ -48,6 +48,7 @@ every_engine! {
     an_extended_lease_runs_longer
     a_released_job_is_free_at_once
     settling_is_part_of_the_write_set
+    a_job_can_be_made_due_whoever_holds_it
     a_cancelled_job_is_gone_whoever_holds_it
     a_worker_knows_when_to_wake
     sixteen_threads_race_for_one_head_and_one_wins
@@ -403,6 +404,21 @@ fn settling_is_part_of_the_write_set(store: &dyn Store) {
     });
     assert_eq!(store.jobs(10).expect("jobs"), [job("next", 600, 0)]);
     change(store, |set| set.enqueue = vec![job("a", 0, 0)]);
+}
+
+fn a_job_can_be_made_due_whoever_holds_it(store: &dyn Store) {
+    change(store, |set| set.enqueue = vec![job("a", 900, 3)]);
+    let due = |second| Settle::Due { kind: "deliver".into(), key: b"a".to_vec(), due: at(second) };
+    change(store, |set| set.settle = vec![due(5)]);
+    assert_eq!(store.job("deliver", b"a").expect("a job"), Some(job("a", 5, 3)), "sooner, as urgent as before");
+    let lease = store.claim("deliver", "w", 60, at(5)).expect("claim").expect("the job");
+    change(store, |set| set.settle = vec![due(7)]);
+    let stale = store.commit(WriteSet { settle: vec![Settle::Done(lease.token)], ..WriteSet::at(Head::EMPTY) });
+    assert!(matches!(stale, Err(CommitError::Precondition { .. })), "its holder holds it no more");
+    let again = store.claim("deliver", "w", 60, at(7)).expect("claim").expect("the job again");
+    change(store, |set| set.settle = vec![Settle::Done(again.token)]);
+    let absent = store.commit(WriteSet { settle: vec![due(9)], ..WriteSet::at(Head::EMPTY) });
+    assert!(matches!(absent, Err(CommitError::Precondition { .. })), "there is no such job");
 }
 
 fn a_cancelled_job_is_gone_whoever_holds_it(store: &dyn Store) {
