@@ -150,3 +150,11 @@ fn in_codes(verdict: &Verdict) -> Vec<String> {
     codes.dedup();
     codes
 }
+
+/// The facts of a shipped file of cases with these changes.
+#[cfg(test)]
+pub(super) fn facts_for_tests(file: &str, change: &Value) -> Facts {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/cases").join(file);
+    let read: CaseFile = serde_json::from_slice(&std::fs::read(path).expect("read")).expect("a case file");
+    changed(&read.facts, &serde_json::from_value(change.clone()).expect("changes")).expect("facts")
+}

@@ -310,6 +310,11 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
     EntityUid::from_type_name_and_id(kind.clone(), EntityId::new(id))
 }
 
+/// How the policy names a partner.
+pub(super) fn partner_uid(partner: &InstitutionId) -> EntityUid {
+    uid(&NAMES.partner, partner.as_str())
+}
+
 fn entity_of(uid: EntityUid) -> RestrictedExpression {
     RestrictedExpression::new_entity_uid(uid)
 }
