@@ -13,6 +13,7 @@ use axum::extract::Extension;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -98,10 +99,12 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     }
     gateway::record_start(&gateway).await.map_err(DaemonError::Record)?;
     let stop = ended().map_err(DaemonError::Signals)?;
+    let hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
     tracing::info!(institution = %gateway.id(), listen = %address, entries = gateway.log.size(), "serving");
 
     let partners = tokio::spawn(reception::serve(listener, Arc::clone(&gateway), stop.clone()));
     let outbox = tokio::spawn(outbox::run(Arc::clone(&gateway), stop.clone()));
+    let hangups = tokio::spawn(reload_on_hangup(Arc::clone(&gateway), hangup, stop.clone()));
     let house = tokio::spawn(keep_house(Arc::clone(&gateway), stop.clone()));
     let admitted = Admitted::with(gateway.people.clone());
     let serve_on = |socket| serve_staff(socket, admitted.clone(), http::routes(Arc::clone(&gateway)), stop.clone());
@@ -112,7 +115,7 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     {
         tracing::error!(%error, task = "people", "a part of the daemon failed");
     }
-    for (name, task) in [("partners", partners), ("outbox", outbox), ("house", house)] {
+    for (name, task) in [("partners", partners), ("outbox", outbox), ("house", house), ("hangups", hangups)] {
         if let Err(error) = task.await {
             tracing::error!(%error, task = name, "a part of the daemon failed");
         }
@@ -133,6 +136,20 @@ async fn keep_house(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
                     Ok(0) => {}
                     Ok(dropped) => tracing::info!(dropped, "transfers that rested too long were dropped"),
                     Err(error) => tracing::warn!(%error, "transfers that rested too long could not be dropped"),
+                }
+            }
+        }
+    }
+}
+
+/// The operator's way to say that the policy folder has changed. Whether the set was taken stands in log and journal.
+async fn reload_on_hangup(gateway: Arc<Gateway>, mut hangup: Signal, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        tokio::select! {
+            _ = stop.changed() => {}
+            Some(()) = hangup.recv() => {
+                if let Err(problem) = gateway.reload_policy(None).await {
+                    tracing::warn!(%problem, "the policy was not read anew");
                 }
             }
         }
@@ -195,7 +212,6 @@ async fn serve_staff(
 
 /// Turns true when the operating system says to end.
 fn ended() -> Result<watch::Receiver<bool>, std::io::Error> {
-    use tokio::signal::unix::{SignalKind, signal};
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let (tell, told) = watch::channel(false);
     tokio::spawn(async move {

@@ -8,6 +8,7 @@ mod evidence;
 mod leftovers;
 mod on_file;
 mod parts;
+mod policies;
 mod rows;
 
 use std::path::Path;
@@ -18,6 +19,7 @@ use tokio::sync::watch;
 
 pub use draft::{Draft, Drafts, OpinionFacts, OpinionStatus};
 pub use on_file::{ConsentPrivate, Scan};
+pub use policies::Reloaded;
 pub use rows::Row;
 
 use crate::audit;
@@ -69,6 +71,7 @@ pub struct Gateway {
     pub drafts: Drafts,
     store: Arc<dyn Store>,
     policy: RwLock<Arc<Policy>>,
+    reloading: tokio::sync::Mutex<()>,
     epoch: AtomicU64,
     changes: watch::Sender<u64>,
 }
@@ -152,7 +155,7 @@ impl Gateway {
         let keys = Arc::new(Keys::open(&home.keys())?);
         let consent_managers = ConsentManagers::of(&home.keys());
         consent_managers.list()?;
-        let policy = Policy::load(&home.policies())?;
+        let policy = policies::load(home)?;
         let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
         let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::open(&home.store())?);
         let log = Log::open(log_parts(home, &config.id, &store, &subjects, &keys, &clock))?;
@@ -172,7 +175,8 @@ impl Gateway {
             tls,
             subjects,
             store,
-            policy: RwLock::new(Arc::new(policy)),
+            policy: RwLock::new(policy),
+            reloading: tokio::sync::Mutex::default(),
             receiver: Arc::new(receiver),
             drafts: Drafts::default(),
             epoch: AtomicU64::new(0),

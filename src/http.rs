@@ -25,7 +25,7 @@ use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
 use crate::desk::{Staff, approvals, audit, bundles, cases, consents, emergencies, inbox, opinions, partners, replay};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Reloaded};
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
 use crate::partner::Standing;
 use crate::problem::Problem;
@@ -41,6 +41,7 @@ type Who = Extension<Staff>;
 pub fn routes(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/gateway", get(gateway_facts))
+        .route("/v1/policy/reload", post(policy_reload))
         .route("/v1/card", get(card))
         .route("/v1/keys", get(keys))
         .route("/v1/partners", get(partner_list).post(partner_add))
@@ -105,6 +106,10 @@ async fn gateway_facts(State(gateway): App) -> Answer<serde_json::Value> {
         "software": env!("CARGO_PKG_VERSION"),
     }))
     .into()
+}
+
+async fn policy_reload(State(gateway): App, Extension(staff): Who) -> Answer<Reloaded> {
+    gateway.reload_policy(Some(staff.uid)).await.into()
 }
 
 async fn card(State(gateway): App) -> Answer<serde_json::Value> {

@@ -209,8 +209,7 @@ impl Policy {
             what: error.to_string(),
         })?;
         for template in parsed.templates() {
-            let rule =
-                said(file, &template.id().to_string(), origin, template.effect(), |name| template.annotation(name))?;
+            let rule = said(file, template.id().as_ref(), origin, template.effect(), |name| template.annotation(name))?;
             match (origin, template.effect()) {
                 (Origin::Site, _) => return Err(PolicyError::Template { file: file.to_owned(), rule: rule.id }),
                 (Origin::Base, Effect::Permit) => {
@@ -222,7 +221,7 @@ impl Policy {
             self.set.add_template(template.new_id(PolicyId::new(&rule.id))).map_err(taken)?;
         }
         for policy in parsed.policies() {
-            let rule = said(file, &policy.id().to_string(), origin, policy.effect(), |name| policy.annotation(name))?;
+            let rule = said(file, policy.id().as_ref(), origin, policy.effect(), |name| policy.annotation(name))?;
             let taken = |_| PolicyError::DuplicateId { file: file.to_owned(), rule: rule.id.clone() };
             self.set.add(policy.new_id(PolicyId::new(&rule.id))).map_err(taken)?;
             self.rules.insert(rule.id.clone(), rule);

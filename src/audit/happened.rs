@@ -66,6 +66,16 @@ impl Happened {
         Self::new("config", json!({ "config": config, "policy": policy, "software": version }))
     }
 
+    /// The policy folder was read anew: this set decides from here on.
+    pub fn policy_reloaded(before: Digest, after: Digest) -> Self {
+        Self::new("policy", json!({ "action": "reloaded", "before": before, "policy": after, "by": "signal" }))
+    }
+
+    /// The policy folder holds no valid set: the one in force stays.
+    pub fn policy_refused(in_force: Digest, reason: Reason) -> Self {
+        Self::new("policy", json!({ "action": "refused", "policy": in_force, "reason": reason, "by": "signal" }))
+    }
+
     /// A partner's card was registered or renewed.
     pub fn partner_added(partner: &InstitutionId, card: Digest, serial: u64, country: &str, renewed: bool) -> Self {
         let action = if renewed { "renewed" } else { "added" };

@@ -17,6 +17,7 @@ use crate::reason::Reason;
 pub(super) enum Policy {
     Check(Check),
     Test(Test),
+    Reload(Reload),
     Explain(Explain),
 }
 
@@ -45,11 +46,19 @@ pub(super) struct Explain {
     bundle: BundleId,
 }
 
+/// Has the running gateway read its policy folder anew; what is on its way is decided by the new set.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal policy reload\n\
+    A set that is not valid is refused, and the old one stays in force; both are recorded. Run `medseal policy test`\n\
+    before.")]
+pub(super) struct Reload {}
+
 impl Policy {
     pub(super) fn run(self, context: &Context) -> Outcome {
         match self {
             Self::Check(verb) => verb.run(context),
             Self::Test(verb) => verb.run(context),
+            Self::Reload(_) => reload(context),
             Self::Explain(verb) => verb.run(context),
         }
     }
@@ -128,6 +137,22 @@ impl Explain {
         ])?;
         Ok(Status::Done)
     }
+}
+
+fn reload(context: &Context) -> Outcome {
+    let answer = context.api()?.post("/v1/policy/reload", &json!({}))?;
+    if context.out.is_json() {
+        context.out.object(&answer)?;
+        return Ok(Status::Done);
+    }
+    let same = answer.get("changed").and_then(Value::as_bool) == Some(false);
+    let before = if same { "the same".to_owned() } else { text(&answer, "before") };
+    context.out.facts(&[
+        ("in force", text(&answer, "digest")),
+        ("before", before),
+        ("rules", text(&answer, "rules")),
+    ])?;
+    Ok(Status::Done)
 }
 
 fn load(dir: &std::path::Path) -> Result<policy::Policy, Failure> {

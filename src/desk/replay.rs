@@ -178,14 +178,26 @@ fn replay_one(gateway: &Gateway, leaf: &Leaf, policies: &mut Policies, replayed:
 
 /// The policy sets that were needed so far.
 #[derive(Debug, Default)]
-pub struct Policies(BTreeMap<Digest, Option<Arc<Policy>>>);
+pub struct Policies(BTreeMap<Digest, Arc<Policy>>);
 
 impl Policies {
-    fn of(&mut self, gateway: &Gateway, digest: Digest) -> Option<Arc<Policy>> {
-        self.0
-            .entry(digest)
-            .or_insert_with(|| Some(gateway.policy()).filter(|policy| policy.digest() == digest))
-            .clone()
+    fn of(&mut self, gateway: &Gateway, digest: Digest) -> Result<Arc<Policy>, NotAsItWas> {
+        if let Some(policy) = self.0.get(&digest) {
+            return Ok(Arc::clone(policy));
+        }
+        let policy = match gateway.policy_of(digest) {
+            Ok(Some(policy)) => policy,
+            Ok(None) => {
+                let why = format!("the policy set {digest} is not kept here");
+                return Err(NotAsItWas::Cannot { why, erased: false });
+            }
+            Err(problem) if problem.code == Reason::PolicyError => {
+                return Err(changed("the policy set", &digest.to_string(), &problem.detail));
+            }
+            Err(problem) => return Err(problem.into()),
+        };
+        self.0.insert(digest, Arc::clone(&policy));
+        Ok(policy)
     }
 }
 
@@ -206,9 +218,7 @@ pub fn past(gateway: &Gateway, leaf: &Leaf, policies: &mut Policies) -> Result<P
         return cannot("it was recorded before decisions kept their facts", false);
     };
     let asked = Asked::read(facts)?;
-    let Some(policy) = policies.of(gateway, asked.policy) else {
-        return cannot(&format!("the policy set {} is not kept here", asked.policy), false);
-    };
+    let policy = policies.of(gateway, asked.policy)?;
     let mut differences = Vec::new();
     let documents = kept_documents(gateway, &asked, &mut differences)?;
     let mut consents = Vec::new();

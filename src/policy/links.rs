@@ -2,8 +2,6 @@
 //!
 //! Rule: a template forbids, so a link takes away and never adds.
 
-use std::collections::HashMap;
-
 use cedar_policy::{PolicyId, SlotId};
 use serde::Deserialize;
 
@@ -43,9 +41,9 @@ impl Policy {
             let said = |name| found.annotation(name).unwrap_or_default().to_owned();
             let reason = reason_of(file, &id, &said("reason"))?;
             let rule = Rule { id: id.clone(), says: said("says"), reason: Some(reason), file: file.to_owned() };
-            let slots = HashMap::from([(SlotId::principal(), partner_uid(&partner))]);
+            let slots = std::iter::once((SlotId::principal(), partner_uid(&partner)));
             self.set
-                .link(PolicyId::new(&template), PolicyId::new(&id), slots)
+                .link(PolicyId::new(&template), PolicyId::new(&id), slots.collect())
                 .map_err(|error| refused(format!("the link {id}: {error}")))?;
             self.rules.insert(id, rule);
         }

@@ -95,7 +95,7 @@ pub fn terminology_digest() -> Digest {
 
 /// What may lie in site/ without being part of the set: notes, and what an editor leaves.
 fn is_aside(name: &str) -> bool {
-    name.starts_with('.') || name.ends_with('~') || name.ends_with(".md")
+    name.starts_with('.') || name.ends_with('~') || Path::new(name).extension().is_some_and(|end| end == "md")
 }
 
 fn files(dir: &Path) -> Result<Vec<PathBuf>, PolicyError> {

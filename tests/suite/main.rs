@@ -47,6 +47,7 @@ mod needs;
 mod partner_samples;
 mod people;
 mod ping;
+mod policy_reload;
 mod read_only;
 mod replay;
 mod sample_case;

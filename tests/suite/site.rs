@@ -135,6 +135,11 @@ impl Site {
         }
     }
 
+    /// Tells the daemon that its policy folder has changed, as systemd may.
+    pub(crate) fn hang_up(&self) {
+        signal(self.daemon.as_ref().expect("the daemon runs"), "-HUP");
+    }
+
     /// Ends the daemon without a word to it.
     pub(crate) fn kill(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
