@@ -23,6 +23,8 @@ mod countries;
 mod error;
 mod facts;
 mod links;
+#[cfg(feature = "prove")]
+pub mod prove;
 mod texts;
 
 use countries::Countries;

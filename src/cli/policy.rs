@@ -1,4 +1,6 @@
-//! `medseal policy`: check a policy set, run its cases, ask why.
+//! `medseal policy`: check a policy set, run its cases, prove its promises, ask why.
+
+mod prove;
 
 use std::path::PathBuf;
 
@@ -19,6 +21,7 @@ pub(super) enum Policy {
     Test(Test),
     Reload(Reload),
     Explain(Explain),
+    Prove(prove::Prove),
 }
 
 /// Reads a policy set strictly and says what it holds.
@@ -60,6 +63,7 @@ impl Policy {
             Self::Test(verb) => verb.run(context),
             Self::Reload(_) => reload(context),
             Self::Explain(verb) => verb.run(context),
+            Self::Prove(verb) => verb.run(context),
         }
     }
 }
