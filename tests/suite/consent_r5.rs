@@ -286,3 +286,17 @@ fn an_r5_consent_says_in_words_what_it_permits() {
         ]
     );
 }
+
+#[test]
+fn the_examples_of_the_documentation_let_something_go() {
+    let page = include_str!("../../docs/CONSENT.md");
+    let examples: Vec<Value> = page
+        .split("```json\n")
+        .skip(1)
+        .map(|rest| serde_json::from_str(rest.split("```").next().expect("its end")).expect("JSON"))
+        .collect();
+    assert_eq!(examples.len(), 2);
+    for example in examples {
+        assert_eq!(code(record(), &[example]), "ALLOW");
+    }
+}
