@@ -20,6 +20,7 @@ mod cli_open;
 mod cli_send;
 mod consent_corpus;
 mod consent_evidence;
+mod consent_hostile;
 mod consent_r5;
 mod consent_rows;
 mod consent_sentences;
