@@ -334,7 +334,7 @@ fn outside_request(
     }
     if let Some(unmet) = limits.handling.difference(question.obligations_met).next() {
         let text = format!("the consent asks for {unmet}, which this way of delivery does not do ({id})");
-        return finding(CLOSED, Reason::Policy, text);
+        return finding(CLOSED, Reason::Obligation, text);
     }
     if let Some(what) = limits.unsupported.first() {
         let text = format!("the consent is limited by {what}, which is not evaluated, so it cannot permit ({id})");

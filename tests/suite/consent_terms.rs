@@ -238,7 +238,7 @@ fn an_obligation_of_one_permission_among_several_goes_with_that_one() {
     assert_eq!(granted(&two).path, "Consent.provision[0]", "where masking is done, the first will do");
     assert!(granted(&two).obligations.contains("MASK"));
     let turned = with(two, |c| c["provision"][1]["actor"] = json!([recipient("mayo")]));
-    assert_eq!(code(document("a.pdf"), &[turned]), "POLICY");
+    assert_eq!(code(document("a.pdf"), &[turned]), "OBLIGATION");
 }
 
 #[test]
