@@ -308,6 +308,17 @@ impl Consent {
         self.grants().into_iter().flat_map(Provision::institutions).collect()
     }
 
+    /// The classes of documents (LOINC) that its permissions are limited to.
+    pub fn classes(&self) -> BTreeSet<&str> {
+        let classes = self.grants().into_iter().flat_map(|grant| &grant.limits.classes);
+        classes
+            .filter_map(|class| match class {
+                Class::Loinc(code) => Some(code.as_str()),
+                Class::MediaType(_) | Class::Elsewhere => None,
+            })
+            .collect()
+    }
+
     /// What it permits, to whom and until when, in plain sentences.
     pub fn in_words(&self) -> Vec<String> {
         words::of(self)
@@ -327,6 +338,8 @@ pub struct OnFile {
     pub countries: BTreeMap<InstitutionId, Country>,
     /// SHA-256 of the resource as it was given.
     pub sha256: Digest,
+    /// Digest of what of our configuration decides how it reads beside the resource; `None`: nothing does.
+    pub depends: Option<Digest>,
     /// The resource, or why it can no longer be understood.
     pub consent: Result<Consent, ConsentError>,
 }

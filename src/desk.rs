@@ -8,6 +8,7 @@ pub mod bundles;
 pub mod cases;
 pub mod consents;
 pub mod emergencies;
+pub mod explain;
 pub mod inbox;
 pub mod opinions;
 pub mod partners;

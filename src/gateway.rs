@@ -248,6 +248,13 @@ impl Gateway {
             .ok_or_else(|| Problem::bad_input(Reason::PartnerUnknown, format!("{id} is not a registered partner")))
     }
 
+    /// The partner with this id, as it was last known: a removed one too.
+    pub fn known_partner(&self, id: &InstitutionId) -> Result<Partner, Problem> {
+        self.row::<Partner>(Space::Partner, id.as_str().as_bytes())?
+            .map(|row| row.value)
+            .ok_or_else(|| Problem::bad_input(Reason::PartnerUnknown, format!("{id} was never a partner here")))
+    }
+
     /// Every registered partner.
     pub fn partners(&self) -> Result<Vec<Partner>, Problem> {
         Ok(self

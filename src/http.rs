@@ -24,7 +24,9 @@ use crate::desk::cases::OpenCase;
 use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
-use crate::desk::{Staff, approvals, audit, bundles, cases, consents, emergencies, inbox, opinions, partners, replay};
+use crate::desk::{
+    Staff, approvals, audit, bundles, cases, consents, emergencies, explain, inbox, opinions, partners, replay,
+};
 use crate::gateway::{Gateway, Reloaded};
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
 use crate::partner::Standing;
@@ -311,8 +313,8 @@ async fn bundle_wait(
     bundles::wait(&gateway, &id, time.seconds.min(WAIT_S_MAX)).await.into()
 }
 
-async fn bundle_explain(State(gateway): App, Path(id): Path<BundleId>) -> Answer<bundles::Explained> {
-    bundles::explain(&gateway, &id).into()
+async fn bundle_explain(State(gateway): App, Path(id): Path<BundleId>) -> Answer<explain::Explained> {
+    explain::explain(&gateway, &id).into()
 }
 
 async fn bundle_approve(

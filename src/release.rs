@@ -45,6 +45,11 @@ pub fn dispatches_of(gateway: &Gateway, record: &BundleRecord) -> Result<Vec<Dig
     Ok(digests)
 }
 
+/// Where the release of the attempt with this number stands in our log, counted from 0; `None` if it was no release.
+pub fn place_of(gateway: &Gateway, record: &BundleRecord, number: usize) -> Result<Option<Place>, Problem> {
+    Ok(gateway.row::<Place>(Space::Stamp, &release_stamp(&record.bundle, number))?.map(|row| row.value))
+}
+
 /// The partner's receipt, as it came and was verified; `None` while the bundle is not delivered.
 pub fn receipt_of(gateway: &Gateway, bundle: &BundleId) -> Result<Option<Signed>, Problem> {
     Ok(gateway.row::<Signed>(Space::Index, &receipt_key(bundle))?.map(|row| row.value))

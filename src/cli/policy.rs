@@ -1,5 +1,6 @@
 //! `medseal policy`: check a policy set, run its cases, prove its promises, ask why.
 
+mod explain;
 mod prove;
 
 use std::path::PathBuf;
@@ -8,9 +9,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Context;
-use super::answer::{list, text};
+use super::answer::text;
 use super::failure::{Failure, Outcome, Status};
-use crate::id::BundleId;
 use crate::policy::{self, PolicyError};
 use crate::reason::Reason;
 
@@ -20,7 +20,7 @@ pub(super) enum Policy {
     Check(Check),
     Test(Test),
     Reload(Reload),
-    Explain(Explain),
+    Explain(explain::Explain),
     Prove(prove::Prove),
 }
 
@@ -39,14 +39,6 @@ pub(super) struct Check {
 pub(super) struct Test {
     /// The folder of the set; its cases stand in `cases`.
     dir: PathBuf,
-}
-
-/// Decides on a bundle as everything stands now, and says why. Nothing is sent.
-#[derive(Args, Debug)]
-#[command(after_help = "Example: medseal policy explain bundle-0123456789abcdef")]
-pub(super) struct Explain {
-    /// The bundle.
-    bundle: BundleId,
 }
 
 /// Has the running gateway read its policy folder anew; what is on its way is decided by the new set.
@@ -117,29 +109,6 @@ impl Test {
             context.out.say(format!("{} cases, {} otherwise than expected", outcomes.len(), unmet.len()));
         }
         Ok(if unmet.is_empty() { Status::Done } else { Status::Refused })
-    }
-}
-
-impl Explain {
-    fn run(self, context: &Context) -> Outcome {
-        let answer = context.api()?.get(&format!("/v1/bundles/{}/explain", self.bundle))?;
-        if context.out.is_json() {
-            context.out.object(&answer)?;
-            return Ok(Status::Done);
-        }
-        let lines = |name| {
-            let texts = list(&answer, name).iter().filter_map(Value::as_str);
-            texts.collect::<Vec<_>>().join("\n")
-        };
-        context.out.facts(&[
-            ("bundle", text(&answer, "bundle")),
-            ("decision", text(&answer, "decision")),
-            ("reason", text(&answer, "reason")),
-            ("consent", text(&answer, "consent")),
-            ("policies", lines("policies")),
-            ("because", lines("says")),
-        ])?;
-        Ok(Status::Done)
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use super::tree::Tree;
 use super::{Consent, ConsentError};
-use crate::id::InstitutionId;
+use crate::id::{Digest, InstitutionId};
 use crate::keys::{ConsentManagers, ManagerError};
 
 mod detail;
@@ -36,6 +36,13 @@ pub struct Network<'a> {
     pub hip: Option<&'a str>,
     /// Which institution an id of a recipient means; one that is not listed means nobody.
     pub recipients: &'a BTreeMap<String, InstitutionId>,
+}
+
+impl Network<'_> {
+    /// Digest of whom the ids mean: with another table the same artefact may name another recipient.
+    pub fn meaning(&self) -> Digest {
+        Digest::of(&serde_json::to_vec(&(self.hip, self.recipients)).expect("names serialise"))
+    }
 }
 
 /// What a notification of a consent manager is about, before anything in it is believed.

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::{Basis, CaseState, Confirmation, ENGINE_SEMANTICS, Kind, PartnerState, Request};
 use crate::bundle::document::Document;
 use crate::clock::{Timestamp, stamped, stamped_if_any};
-use crate::consent::{self, OnFile};
+use crate::consent::{self, ConsentError, OnFile};
 use crate::id::{BundleId, ConsentId, Country, Digest, PatientIdentifier};
 use crate::policy;
+use crate::reason::Reason;
 
 /// What one decision was told. It holds the patient's identifiers, so it is kept only under the patient's key.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
@@ -73,6 +74,12 @@ pub struct AskedConsent {
     pub version: u64,
     /// SHA-256 of the resource.
     pub sha256: Digest,
+    /// Digest of what of our configuration decided how it read; `None`: nothing did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub depends: Option<Digest>,
+    /// Why it could not be read, if it could not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<Reason>,
     /// When the patient withdrew it.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "stamped_if_any")]
     pub withdrawn: Option<Timestamp>,
@@ -122,6 +129,8 @@ impl Asked {
             consent: kept.id.clone(),
             version: kept.version,
             sha256: kept.sha256,
+            depends: kept.depends,
+            unreadable: kept.consent.as_ref().err().map(ConsentError::reason),
             withdrawn: kept.withdrawn,
             country: kept.countries.get(&partner.id).cloned(),
         };

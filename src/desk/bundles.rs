@@ -309,46 +309,6 @@ pub async fn wait(gateway: &Gateway, bundle: &BundleId, seconds_max: u64) -> Res
     }
 }
 
-/// Why a bundle may leave now, or why not.
-#[derive(Debug, Serialize)]
-pub struct Explained {
-    /// The bundle.
-    pub bundle: BundleId,
-    /// `permit` or `deny`, decided now.
-    pub decision: &'static str,
-    /// The consent that permits, with its version.
-    pub consent: Option<String>,
-    /// The rules that decided.
-    pub policies: Vec<String>,
-    /// The reason code of a denial.
-    pub reason: Option<Reason>,
-    /// Plain sentences.
-    pub says: Vec<String>,
-}
-
-/// Decides on the bundle as everything stands now, and says why. Nothing is released and nothing recorded.
-pub fn explain(gateway: &Gateway, bundle: &BundleId) -> Result<Explained, Problem> {
-    let record = found(gateway, bundle)?.value;
-    Ok(match release::decide(gateway, &record)? {
-        Ok(permit) => Explained {
-            bundle: bundle.clone(),
-            decision: "permit",
-            consent: permit.consent().map(|(consent, version)| format!("{consent} version {version}")),
-            policies: permit.policies().to_vec(),
-            reason: None,
-            says: vec![permit.reason().to_owned()],
-        },
-        Err(denied) => Explained {
-            bundle: bundle.clone(),
-            decision: "deny",
-            consent: None,
-            policies: denied.policies.to_vec(),
-            reason: Some(denied.reason),
-            says: items_of(&denied).into_iter().map(|item| item.sentence()).collect(),
-        },
-    })
-}
-
 /// Asks the decision early, to refuse early. A permit given here does not count: every attempt asks anew.
 async fn ask_early(
     gateway: &Gateway,
@@ -383,7 +343,7 @@ fn refusal(draft: &Draft, denied: &Denied) -> Happened {
 }
 
 /// The causes of a denial, as a person at the institution reads them.
-fn items_of(denied: &Denied) -> Vec<Item> {
+pub(super) fn items_of(denied: &Denied) -> Vec<Item> {
     denied
         .causes
         .iter()

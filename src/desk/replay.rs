@@ -13,7 +13,7 @@ use crate::audit::happened::{ASKED, early_facts, permit_facts, refused_facts};
 use crate::audit::reader::{Detail, DetailError};
 use crate::bundle::document::Document;
 use crate::clock;
-use crate::consent::OnFile;
+use crate::consent::{ConsentError, OnFile};
 use crate::decision::{self, AgainError, Asked, AskedConsent, Denied, Gates, Permit, Request, documents_digest};
 use crate::gateway::Gateway;
 use crate::id::{Digest, SubjectId};
@@ -273,6 +273,12 @@ fn kept_consent(
     };
     if kept.sha256 != told.sha256 {
         differences.push(difference(&what("the resource"), &told.sha256, &kept.sha256));
+    }
+    // What was signed by somebody else, and whom its ids mean, is known only as it stands now.
+    let unreadable = kept.consent.as_ref().err().map(ConsentError::reason);
+    if kept.sha256 == told.sha256 && (kept.depends != told.depends || unreadable != told.unreadable) {
+        let why = format!("{} reads otherwise by today's consent managers and recipients", told.consent);
+        return Err(NotAsItWas::Cannot { why, erased: false });
     }
     let time = |at: Option<clock::Timestamp>| at.map_or_else(|| "no".to_owned(), clock::stamp);
     if kept.withdrawn != told.withdrawn {

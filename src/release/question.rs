@@ -6,7 +6,7 @@ use jiff::civil::Date;
 
 use crate::bundle::document::Document;
 use crate::clock::{self, Timestamp};
-use crate::consent::OnFile;
+use crate::consent::{OnFile, Source};
 use crate::decision::{Basis, BreakGlass, CaseState, Confirmation, DELIVERY_MEETS, Kind, PartnerState, Request};
 use crate::gateway::Gateway;
 use crate::id::{BundleId, ConsentId, Digest};
@@ -25,7 +25,8 @@ pub fn question_of(gateway: &Gateway, record: &BundleRecord, without: Option<&Co
         .value;
     // An erased subject has no documents on file any more, and a request without documents is denied.
     let documents = gateway.documents_of(record)?.unwrap_or_default();
-    let partner = gateway.partner(&record.partner)?;
+    // A partner that was removed is for the policy to refuse.
+    let partner = gateway.known_partner(&record.partner)?;
     // Without its reason, which an erasure takes away, nobody could justify it.
     let justified = record.emergency.is_some() && gateway.emergency_private(record)?.is_some();
     let emergency = record.emergency.as_ref().map(|emergency| (emergency, justified));
@@ -156,12 +157,15 @@ fn consents_on_file(gateway: &Gateway, case: &CaseRecord, without: Option<&Conse
 pub fn consent_on_file(gateway: &Gateway, record: &ConsentRecord) -> Result<Option<OnFile>, Problem> {
     let Some(private) = gateway.consent_private(record)? else { return Ok(None) };
     let withdrawn = record.withdrawn.as_deref().map(|at| clock::read_stamp(at).unwrap_or_else(|| gateway.now()));
+    let consent = gateway.read_consent(private.resource.as_bytes());
+    let depends = matches!(&consent, Ok(consent) if consent.source() == Source::Abdm);
     Ok(Some(OnFile {
         id: record.consent.clone(),
         version: record.version,
         withdrawn,
         countries: record.countries.iter().cloned().collect(),
         sha256: Digest::of(private.resource.as_bytes()),
-        consent: gateway.read_consent(private.resource.as_bytes()),
+        depends: depends.then(|| gateway.network().meaning()),
+        consent,
     }))
 }

@@ -45,6 +45,7 @@ impl Institution {
             withdrawn: None,
             countries: BTreeMap::from([("heidelberg".parse().expect("an id"), "DE".parse().expect("a country"))]),
             sha256: Digest::of(text.as_bytes()),
+            depends: None,
             consent: self.read(text),
         }
     }

@@ -90,6 +90,7 @@ pub(crate) fn on_file(resource: &Value) -> OnFile {
         withdrawn: None,
         countries: BTreeMap::from([(id("heidelberg"), country("DE")), (id("mayo"), country("US"))]),
         sha256: Digest::of(&serde_json::to_vec(resource).expect("serialises")),
+        depends: None,
         consent: Consent::parse(&serde_json::to_vec(resource).expect("serialises")),
     }
 }

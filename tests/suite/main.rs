@@ -37,6 +37,7 @@ mod exchange_refusals;
 mod exchange_release;
 mod exchange_rig;
 mod exchange_transfer;
+mod explain;
 mod hostile_archives;
 mod identity_compare;
 mod interop_bundle;
