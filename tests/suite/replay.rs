@@ -185,7 +185,6 @@ fn what_cannot_be_taken_again_is_said_and_never_counts_as_equal() {
         );
         assert!(replayed.not_replayed[0].why.contains(why), "{what}: {replayed:?}");
     }
-    gateway.log.close().expect("closed");
     drop(gateway);
     pair.hospital.start();
     assert_eq!(pair.hospital.run(&["audit", "replay", "--all", "--allow-erased"]).status, 1, "none of it was erased");
@@ -282,8 +281,26 @@ fn history(pair: &mut Pair) {
     hospital.run(&["case", "close", &pair.case, "--outcome", "confirmed"]).ok();
 }
 
-fn open(site: &Site) -> Arc<Gateway> {
-    Gateway::open(&Home::at(&site.home), Clock::system()).expect("the home opens")
+/// The home of a gateway that is stopped, opened here.
+struct Opened(Arc<Gateway>);
+
+impl std::ops::Deref for Opened {
+    type Target = Gateway;
+
+    fn deref(&self) -> &Gateway {
+        &self.0
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // The log signs once more when it ends, which it must do while its folder is there.
+        self.0.log.close().unwrap_or_default();
+    }
+}
+
+fn open(site: &Site) -> Opened {
+    Opened(Gateway::open(&Home::at(&site.home), Clock::system()).expect("the home opens"))
 }
 
 fn all(gateway: &Gateway) -> Replayed {
