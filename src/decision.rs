@@ -380,7 +380,8 @@ fn missing(request: &Request) -> Option<&'static str> {
     None
 }
 
-fn ask_consents(request: &Request, now: Timestamp) -> Answer {
+/// Asks the patient's consents alone, as [`decide`] does.
+pub fn ask_consents(request: &Request, now: Timestamp) -> Answer {
     let question = Question {
         patient: &request.patient,
         recipient: &request.partner.id,

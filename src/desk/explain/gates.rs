@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::bundle::document::{Confidentiality, ConfidentialityCode, Document};
 use crate::clock::{self, Timestamp};
-use crate::consent::{self, Answer, Question};
+use crate::consent::Answer;
 use crate::decision::{self, Basis, Gates, Request};
 use crate::policy::Rule;
 use crate::reason::Reason;
@@ -161,16 +161,7 @@ fn consent_gate(request: &Request, now: Timestamp) -> Option<ConsentGate> {
     if request.basis != Basis::Consent {
         return None;
     }
-    let question = Question {
-        patient: &request.patient,
-        recipient: &request.partner.id,
-        country: &request.partner.country,
-        purpose: &request.case.purpose,
-        documents: &request.documents,
-        zone: &request.zone,
-        now,
-    };
-    Some(match consent::evaluate(&request.consents, &question) {
+    Some(match decision::ask_consents(request, now) {
         Answer::Permits(granted) => {
             let first = granted.first();
             ConsentGate {
