@@ -43,6 +43,9 @@ pub const PERMIT_AGE_S_MAX: u32 = 60;
 pub const DELIVERY_MEETS: [&str; 7] =
     ["DELAU", "ENCRYPT", "ENCRYPTT", "NORDSCLCD", "NORDSCLCDS", "NOREUSE", "PERSISTLABEL"];
 
+/// What the sealed notices do beside: they tell the receiver, and nobody else, what may not stand in a dispatch.
+pub const NOTICES_MEET: [&str; 1] = [PART2_NOTICE];
+
 /// What decides.
 #[derive(Clone, Debug)]
 pub struct Gates {
@@ -192,6 +195,7 @@ pub struct Permit {
     policies: Vec<String>,
     obligations: BTreeSet<String>,
     erase_at: Option<Timestamp>,
+    consent_until: Option<Timestamp>,
     reason: String,
     asked: Box<Asked>,
 }
@@ -257,9 +261,19 @@ impl Permit {
         &self.obligations
     }
 
+    /// Those of them that every delivery meets: they tell nothing of what the records hold, and may stand in clear.
+    pub fn open_obligations(&self) -> Vec<String> {
+        self.obligations.iter().filter(|code| DELIVERY_MEETS.contains(&code.as_str())).cloned().collect()
+    }
+
     /// When the receiver must have erased what it gets; `None`: the consent does not say.
     pub const fn erase_at(&self) -> Option<Timestamp> {
         self.erase_at
+    }
+
+    /// When the consent that permits ends. `None` without one.
+    pub const fn consent_until(&self) -> Option<Timestamp> {
+        self.consent_until
     }
 
     /// Why, in one plain sentence.
@@ -496,6 +510,7 @@ fn permit(
         expires,
         basis: asked.basis.clone(),
         erase_at: granted.as_ref().and_then(|granted| granted.erase_at),
+        consent_until: consent,
         consent: granted.map(|granted| (granted.consent, granted.version)),
         policy: asked.policy,
         policies: verdict.rules.iter().map(|rule| rule.id.clone()).collect(),

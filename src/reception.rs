@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -18,6 +20,7 @@ use crate::receive::{self, Answer, Body, Caller, ReceiveError, Reception};
 use crate::records::{AcceptedDispatch, BundleRecord, CasePrivate, CaseRecord, InboxRecord, Side};
 use crate::release;
 use crate::statement::dispatch::Dispatch;
+use crate::statement::notices::SEALED_NOTICES_BYTES_MAX;
 use crate::statement::receipt::ReceiptText;
 use crate::statement::{Kind, Signed, StatementError};
 use crate::store::{Expect, Space};
@@ -32,6 +35,9 @@ pub enum NotTaken {
     /// It speaks of another transfer than the one that it closes.
     #[error("the dispatch names another {0} than the transfer")]
     OtherTransfer(&'static str),
+    /// The notices that came are not those that it names.
+    #[error("the notices are not those that the dispatch names")]
+    OtherNotices,
     /// It answers a release that we did not make to this partner.
     #[error("the opinion answers nothing that we sent to this partner")]
     AnswersNothing,
@@ -63,13 +69,14 @@ pub async fn accept(
     from: &InstitutionId,
     dispatch: &Dispatch,
     signed: Signed,
+    notices: &[u8],
 ) -> Result<Signed, NotTaken> {
     let digest = signed.digest();
     for _ in 0..RACES_MAX {
         if let Some(receipt) = receipt_for(gateway, from, &digest)? {
             return Ok(receipt);
         }
-        match record(gateway, from, dispatch, &signed).await {
+        match record(gateway, from, dispatch, &signed, notices).await {
             // The same dispatch came twice at one moment: the other one recorded it.
             Err(problem) if problem.status == 409 => {}
             Err(problem) => return Err(problem.into()),
@@ -103,7 +110,13 @@ pub fn receipt_for(gateway: &Gateway, from: &InstitutionId, dispatch: &Digest) -
     Ok(Some(receipt.sign(gateway.keys.signer())))
 }
 
-async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, signed: &Signed) -> Result<(), Problem> {
+async fn record(
+    gateway: &Gateway,
+    from: &InstitutionId,
+    dispatch: &Dispatch,
+    signed: &Signed,
+    notices: &[u8],
+) -> Result<(), Problem> {
     let now = clock::stamp(gateway.now());
     let digest = signed.digest();
     let mut change = Change::default();
@@ -155,7 +168,12 @@ async fn record(gateway: &Gateway, from: &InstitutionId, dispatch: &Dispatch, si
         }
     };
     let key = AcceptedDispatch::key(from, &digest);
-    let accepted = AcceptedDispatch { bundle: dispatch.bundle.clone(), received: now, signed: signed.clone() };
+    let accepted = AcceptedDispatch {
+        bundle: dispatch.bundle.clone(),
+        received: now,
+        signed: signed.clone(),
+        notices: dispatch.notices_sha256.map(|_| BASE64.encode(notices)),
+    };
     change.puts.push(put(Space::Transfer, &key, &accepted, Expect::Absent));
     change.stamps.push((Space::Stamp, key));
     gateway.enter(Happened::received(dispatch, digest, &subject, again), change).await?;
@@ -269,13 +287,18 @@ async fn take(
     if dispatch.sealed_sha256 != transfer.sealed_sha256 {
         return Err(NotTaken::OtherTransfer("content"));
     }
+    // They are sealed to a reader: all that can be told here is that they are those that the sender signed for.
+    let named = (!handover.notices.is_empty()).then(|| Digest::of(&handover.notices));
+    if dispatch.notices_sha256 != named || handover.notices.len() > SEALED_NOTICES_BYTES_MAX {
+        return Err(NotTaken::OtherNotices);
+    }
     tracing::debug!(bundle = %dispatch.bundle, "dispatch verified");
     let stored = gateway.receiver.assemble(from, transfer, handover.header).await?;
     if stored.sealed_bytes != dispatch.sealed_bytes {
         return Err(NotTaken::OtherTransfer("size"));
     }
     tracing::debug!(bundle = %dispatch.bundle, "stored");
-    let receipt = accept(gateway, from, &dispatch, signed).await?;
+    let receipt = accept(gateway, from, &dispatch, signed, &handover.notices).await?;
     tracing::debug!(bundle = %dispatch.bundle, "receipt signed");
     Ok(receipt)
 }
@@ -286,7 +309,7 @@ impl NotTaken {
         match self {
             Self::Statement(StatementError::Signature { .. }) => Code::Signature,
             Self::Statement(StatementError::Time { .. }) => Code::Expired,
-            Self::Statement(_) | Self::OtherTransfer(_) => Code::BadRequest,
+            Self::Statement(_) | Self::OtherTransfer(_) | Self::OtherNotices => Code::BadRequest,
             Self::AnswersNothing => Code::Refused,
             Self::Receive(error) => error.code(),
             Self::Problem(problem) if problem.status == 403 => Code::Refused,

@@ -14,7 +14,7 @@ use crate::decision::Approval;
 use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, Purpose, SubjectId};
 use crate::reason::Reason;
 use crate::statement::Kind;
-use crate::statement::dispatch::{Answers, SealedBundle};
+use crate::statement::dispatch::{Answers, Release, SealedBundle};
 use crate::statement::receipt::Receipt;
 
 pub use emergency::{Emergency, EmergencyPrivate, PURPOSE as EMERGENCY_PURPOSE};
@@ -203,9 +203,12 @@ pub struct Attempt {
     pub reason: Option<Reason>,
     /// `delivered`, `denied`, `not delivered`, `unknown`; `None` while it is under way.
     pub outcome: Option<String>,
-    /// What the permit obliges to, so that the dispatch can be made again byte for byte.
+    /// What the dispatch says in clear of what the permit obliges to, so that it can be made again byte for byte.
     #[serde(default)]
     pub obligations: Vec<String>,
+    /// SHA-256 of the sealed notices, which say the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notices_sha256: Option<Digest>,
     /// When the receiver must have erased what it gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erase_at: Option<String>,
@@ -297,6 +300,7 @@ impl BundleRecord {
             reason: Some(reason),
             outcome: Some("refused at intake".to_owned()),
             obligations: Vec::new(),
+            notices_sha256: None,
             erase_at: None,
         });
         record
@@ -337,7 +341,7 @@ impl BundleRecord {
 
     /// An attempt begins: the decision allows it.
     #[must_use]
-    pub fn sending(mut self, at: Timestamp, obligations: Vec<String>, erase_at: Option<Timestamp>) -> Self {
+    pub fn sending(mut self, at: Timestamp, release: &Release) -> Self {
         // Whoever begins anew has asked the partner about the earlier ones, or never handed over their header.
         self.close_attempts("not delivered");
         self.attempts.push(Attempt {
@@ -345,8 +349,9 @@ impl BundleRecord {
             decision: "permit".to_owned(),
             reason: None,
             outcome: None,
-            obligations,
-            erase_at: erase_at.map(clock::stamp),
+            obligations: release.permit().open_obligations(),
+            notices_sha256: Some(release.notices().sha256()),
+            erase_at: release.permit().erase_at().map(clock::stamp),
         });
         self.state = State::Sending;
         self.reason = None;
@@ -392,6 +397,7 @@ impl BundleRecord {
             reason: Some(reason),
             outcome: Some("denied".to_owned()),
             obligations: Vec::new(),
+            notices_sha256: None,
             erase_at: None,
         });
         self.state = match reason {
@@ -512,6 +518,9 @@ pub struct AcceptedDispatch {
     pub received: String,
     /// The statement as it came.
     pub signed: crate::statement::Signed,
+    /// The sealed notices that came with it, in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notices: Option<String>,
 }
 
 impl AcceptedDispatch {

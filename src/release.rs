@@ -193,11 +193,10 @@ async fn let_go(
     sealed: SealedBundle,
     permit: Permit,
 ) -> Result<(Recorded<Release>, Row<BundleRecord>), Problem> {
-    let obligations = permit.obligations().iter().cloned().collect::<Vec<String>>();
-    let record = row.value.clone().sending(gateway.now(), obligations, permit.erase_at());
-    let number = record.attempts.len();
-    let release = Release::new(sealed, permit, why_of(&record), u32::try_from(number).unwrap_or(u32::MAX))
+    let number = row.value.attempts.len() + 1;
+    let release = Release::new(sealed, permit, why_of(&row.value), u32::try_from(number).unwrap_or(u32::MAX))
         .map_err(|error| Problem::internal("a permit", &error))?;
+    let record = row.value.clone().sending(gateway.now(), &release);
     let change = Change {
         puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged())],
         stamps: vec![(Space::Stamp, release_stamp(&record.bundle, number - 1))],
@@ -373,7 +372,7 @@ fn dispatch_of(gateway: &Gateway, record: &BundleRecord, number: usize, place: &
     let attempt = &record.attempts[number];
     let number = u32::try_from(number + 1).unwrap_or(u32::MAX);
     let dispatch = Dispatch::of(sealed, &why_of(record), number, &attempt.obligations, place);
-    Dispatch { erase_at: attempt.erase_at.clone(), ..dispatch }
+    Dispatch { erase_at: attempt.erase_at.clone(), notices_sha256: attempt.notices_sha256, ..dispatch }
 }
 
 /// The sealed bundle, if one of the keys that it is sealed to is still on the partner's card.

@@ -4,6 +4,7 @@
 //! name, identifies a patient. What was read from a partner becomes a value here only after its signature verified.
 
 pub mod dispatch;
+pub mod notices;
 pub mod receipt;
 
 use serde::Serialize;

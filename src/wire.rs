@@ -159,7 +159,7 @@ pub struct Progress {
     pub length: u64,
 }
 
-/// The last step of a transfer: the signed dispatch and the age header, in one.
+/// The last step of a transfer: the signed dispatch, the sealed notices and the age header, in one.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Handover {
@@ -167,6 +167,9 @@ pub struct Handover {
     pub dispatch: String,
     /// The armoured SSHSIG over `dispatch`.
     pub signature: String,
+    /// The sealed notices that the dispatch names; empty where it names none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "base64_text")]
+    pub notices: Vec<u8>,
     /// The age header: the first bytes of the sealed file.
     #[serde(with = "base64_text")]
     pub header: Vec<u8>,
@@ -441,8 +444,12 @@ mod tests {
 
     #[test]
     fn a_handover_never_shows_its_header_in_debug_output() {
-        let handover =
-            Handover { dispatch: "{}".to_owned(), signature: "s".to_owned(), header: b"age-header".to_vec() };
+        let handover = Handover {
+            dispatch: "{}".to_owned(),
+            signature: "s".to_owned(),
+            notices: Vec::new(),
+            header: b"age-header".to_vec(),
+        };
         let shown = format!("{handover:?}");
         assert!(!shown.contains("age-header") && !shown.contains("97"), "{shown}");
         let json = serde_json::to_string(&handover).expect("json");

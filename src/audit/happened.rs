@@ -322,6 +322,7 @@ impl Event for Release {
             "bundle": sealed.bundle, "case": sealed.case, "to": sealed.to, "content": sealed.kind.word(),
             "sealed_sha256": sealed.sealed_sha256, "sealed_bytes": sealed.sealed_bytes,
             "manifest_sha256": sealed.manifest_sha256, "attempt": self.attempt(), "purpose": self.purpose(),
+            "notices_sha256": self.notices().sha256(),
         }));
         facts.extend(permit_facts(permit));
         if let Some(erase_at) = permit.erase_at() {
@@ -330,7 +331,8 @@ impl Event for Release {
         if let Some(answers) = self.answers() {
             facts.insert("answers".to_owned(), json!(answers));
         }
-        let detail = object(json!({ ASKED: permit.asked() }));
+        // All obligations, which may tell what the records hold, stand where the patient's key closes them.
+        let detail = object(json!({ ASKED: permit.asked(), "obligations": permit.obligations() }));
         Entry { kind: "release", facts, subject: Some(self.subject().clone()), detail: Some(detail) }
     }
 }
@@ -350,7 +352,7 @@ impl Event for Receipt {
 pub fn permit_facts(permit: &Permit) -> Object {
     let mut facts = object(json!({
         "policies": permit.policies(), "policy_set": permit.policy(), "engine": permit.engine_semantics(),
-        "obligations": permit.obligations(),
+        "obligations": permit.open_obligations(),
     }));
     facts.extend(emergency_facts(matches!(permit.basis(), Basis::BreakGlass(_))));
     if let Some((consent, version)) = permit.consent() {

@@ -6,6 +6,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -19,8 +21,8 @@ use crate::id::BundleId;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples: medseal inbox\n          medseal inbox bundle-0123456789abcdef --save /media/reader\n\
-    --save writes the sealed file, the dispatch with its signature, and the sender's card: all that `medseal open FILE`\n\
-    or age and ssh-keygen need on a machine without a gateway."
+    --save writes the sealed file, the sealed notices, the dispatch with its signature, and the sender's card: all that\n\
+    `medseal open FILE` or age and ssh-keygen need on a machine without a gateway."
 )]
 pub(super) struct Inbox {
     /// One bundle.
@@ -65,6 +67,7 @@ fn show(context: &Context, bundle: &BundleId) -> Outcome {
         context.out.object(&item)?;
         return Ok(Status::Done);
     }
+    let notices = if item.get("notices").is_some() { "sealed to the reader; `medseal open` shows them" } else { "" };
     context.out.facts(&[
         ("bundle", text(&item, "bundle")),
         ("case", text(&item, "case")),
@@ -74,6 +77,7 @@ fn show(context: &Context, bundle: &BundleId) -> Outcome {
         ("received", moment(&item, "received")),
         ("opened", moment(&item, "opened")),
         ("erase by", moment(&item, "erase_at")),
+        ("notices", notices.to_owned()),
         ("sealed bytes", text(&item, "sealed_bytes")),
         ("sealed sha256", text(&item, "sealed_sha256")),
     ])?;
@@ -111,6 +115,10 @@ fn save(context: &Context, bundle: &BundleId, folder: &Path) -> Outcome {
         let path = folder.join(format!("{bundle}.{name}"));
         durable::write_new(&path, text(&item, content).as_bytes(), 0o600).map_err(|error| written(&path, &error))?;
     }
+    if let Some(notices) = notices_of(&item)? {
+        let path = folder.join(format!("{bundle}{NOTICES_ENDING}"));
+        durable::write_new(&path, &notices, 0o600).map_err(|error| written(&path, &error))?;
+    }
     // The card of a sender lies there once, however many of its bundles are saved.
     durable::replace(&card, text(&item, "card").as_bytes(), 0o644).map_err(|error| written(&card, &error))?;
     if context.out.is_json() {
@@ -120,6 +128,15 @@ fn save(context: &Context, bundle: &BundleId, folder: &Path) -> Outcome {
     }
     Ok(Status::Done)
 }
+
+/// The sealed notices of a bundle that came in; `None`: it came with none.
+pub(super) fn notices_of(item: &Value) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(notices) = item.get("notices").and_then(Value::as_str) else { return Ok(None) };
+    BASE64.decode(notices).map(Some).map_err(|_| Failure::unable("the gateway's answer holds no notices"))
+}
+
+/// What the file of the sealed notices ends with, beside `X.age`.
+pub(super) const NOTICES_ENDING: &str = ".notices.age";
 
 fn copy(from: &mut impl io::Read, into: &mut impl io::Write, progress: &super::output::Progress) -> io::Result<()> {
     let mut buffer = vec![0; 256 * 1024];

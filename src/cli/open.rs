@@ -17,6 +17,7 @@ use super::answer::text;
 use super::failure::{Failure, Outcome, Status};
 use super::gather::gather;
 use super::heads;
+use super::inbox;
 use super::opening::{self, Opened};
 use super::sender;
 use crate::bundle::document::PatientCheck;
@@ -30,13 +31,15 @@ use crate::reason::Reason;
 use crate::seal::Identities;
 use crate::statement::Signed;
 use crate::statement::dispatch::Dispatch;
+use crate::statement::notices::SEALED_NOTICES_BYTES_MAX;
 
 /// Opens a bundle that came in, or a sealed file, and writes its documents.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples: medseal open bundle-0123456789abcdef --out case-17\n          \
     medseal open bundle-0123456789abcdef.age --identity reader.key --card st-mary.card --out case-17\n\
     With a file it needs no gateway: X.dispatch.json and X.dispatch.json.sig lie beside X.age, as `medseal inbox\n\
-    BUNDLE --save DIR` writes them. The cover sheet becomes OUT.cover.html beside OUT.")]
+    BUNDLE --save DIR` writes them. The cover sheet becomes OUT.cover.html beside OUT, what must be observed\n\
+    OUT.notices.txt.")]
 pub(super) struct Open {
     /// A bundle of the inbox, or a sealed file.
     #[arg(value_name = "BUNDLE|FILE.age")]
@@ -84,10 +87,11 @@ impl Open {
         if dispatch.bundle != *bundle || dispatch.to.as_str() != us {
             return Err(Failure::refused(Reason::Tampered, "the dispatch is for another bundle or another receiver"));
         }
+        let notices = opening::notices(inbox::notices_of(&item)?.as_deref(), Some(&dispatch), &identities)?;
         let sealed = api.download(&format!("/v1/inbox/{bundle}/content"))?;
         let progress = context.out.progress("opening", dispatch.sealed_bytes);
         let watched = Watched { from: sealed, progress: &progress };
-        let opened = opening::open(watched, &identities, Some(&dispatch), &self.out, self.extent())?;
+        let opened = opening::open(watched, &identities, Some(&dispatch), notices.as_ref(), &self.out, self.extent())?;
         drop(progress);
         tell(&api, &opened)?;
         self.end(context, &opened, Some(&dispatch))
@@ -101,10 +105,12 @@ impl Open {
         })?;
         let identities = identities_in(identity)?;
         let dispatch = self.dispatch_of_file()?;
+        let notices = opening::notices(self.notices_beside()?.as_deref(), dispatch.as_ref(), &identities)?;
         let sealed = File::open(&self.what).with_context(name)?;
         let progress = context.out.progress("opening", sealed.metadata().with_context(name)?.len());
         let watched = Watched { from: sealed, progress: &progress };
-        let opened = opening::open(watched, &identities, dispatch.as_ref(), &self.out, self.extent())?;
+        let opened =
+            opening::open(watched, &identities, dispatch.as_ref(), notices.as_ref(), &self.out, self.extent())?;
         drop(progress);
         if dispatch.is_none() {
             context.out.say("warning: who sent this was not verified; only the sealed file itself was checked");
@@ -129,6 +135,19 @@ impl Open {
         sender::beside(&self.what, sender::read_card(card)?.card()).map(Some)
     }
 
+    /// The sealed notices beside the file, where there are any.
+    fn notices_beside(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let beside = sender::beside_path(&self.what, inbox::NOTICES_ENDING);
+        let name = || beside.display().to_string();
+        if !beside.exists() {
+            return Ok(None);
+        }
+        let mut notices = Vec::new();
+        let most = SEALED_NOTICES_BYTES_MAX as u64 + 1;
+        File::open(&beside).with_context(name)?.take(most).read_to_end(&mut notices).with_context(name)?;
+        Ok(Some(notices))
+    }
+
     const fn extent(&self) -> Extent {
         if self.bag { Extent::WholeBag } else { Extent::Documents }
     }
@@ -143,6 +162,8 @@ impl Open {
                 "purpose": said.purpose, "question": said.question, "documents": said.documents.len(),
                 "manifest_sha256": opened.bag.manifest_sha256, "sender_verified": dispatch.is_some(),
                 "out": self.out, "cover": opened.cover, "opinion": said.opinion, "other_patients": strangers,
+                "notices": opened.notices.as_ref().map(|(_, notices)| notices),
+                "notices_file": opened.notices.as_ref().map(|(path, _)| path),
             }))?;
         } else {
             let opinion = said.opinion.as_ref().map(|opinion| format!("{} ({})", opinion.outcome, opinion.status));
@@ -164,12 +185,14 @@ impl Open {
                 ("author", author.unwrap_or_default()),
                 ("documents", format!("{} in {}", said.documents.len(), self.out.display())),
                 ("cover sheet", opened.cover.display().to_string()),
+                ("notices", opened.notices.as_ref().map(|(path, _)| path.display().to_string()).unwrap_or_default()),
             ])?;
         }
         for stranger in &strangers {
             context.out.say(format!("warning: {}: {}", stranger.path, stranger.text));
         }
-        for notice in &said.notices {
+        let sealed = opened.notices.iter().flat_map(|(_, notices)| &notices.notices);
+        for notice in said.notices.iter().chain(sealed) {
             context.out.say(format!("notice: {notice}"));
         }
         Ok(Status::Done)

@@ -22,6 +22,7 @@ use crate::id::Digest;
 use crate::reason::Reason;
 use crate::seal::{self, Identities};
 use crate::statement::dispatch::Dispatch;
+use crate::statement::notices::Notices;
 
 /// What was opened, and where it lies.
 #[derive(Debug)]
@@ -30,6 +31,28 @@ pub(super) struct Opened {
     pub(super) bag: OpenedBag,
     /// The cover sheet beside the documents.
     pub(super) cover: PathBuf,
+    /// What the receiver must observe, and the page beside the documents that says so.
+    pub(super) notices: Option<(PathBuf, Notices)>,
+}
+
+/// Opens the notices that came with a bundle. The records of a dispatch that names notices are not opened without them.
+pub(super) fn notices(
+    sealed: Option<&[u8]>,
+    dispatch: Option<&Dispatch>,
+    identities: &Identities,
+) -> Result<Option<Notices>, Failure> {
+    let signed = dispatch.map(|dispatch| dispatch.notices_sha256.as_ref());
+    match (sealed, signed) {
+        (None, Some(Some(_))) => Err(Failure::bad_input(Reason::NotFound, "the notices that go with it are not there")
+            .hint("X.notices.age lies beside X.age, as `medseal inbox BUNDLE --save DIR` writes them")),
+        (None, _) => Ok(None),
+        (Some(_), Some(None)) => {
+            Err(Failure::refused(Reason::Tampered, "there are notices that the sender did not sign for"))
+        }
+        (Some(sealed), signed) => Notices::open(sealed, signed.flatten(), identities)
+            .map(Some)
+            .map_err(|error| Failure::refused(error.reason(), error.to_string())),
+    }
 }
 
 /// Opens `sealed` into `out`, which must not exist. `dispatch` is what the sender signed, where that was verified.
@@ -37,11 +60,15 @@ pub(super) fn open(
     sealed: impl Read,
     identities: &Identities,
     dispatch: Option<&Dispatch>,
+    notices: Option<&Notices>,
     out: &Path,
     extent: Extent,
 ) -> Result<Opened, Failure> {
-    let cover = cover_path(out)?;
-    for taken in [out, &cover] {
+    let cover = beside_path(out, ".cover.html")?;
+    let notices = notices.map(|notices| beside_path(out, ".notices.txt").map(|path| (path, notices.clone())));
+    let notices = notices.transpose()?;
+    let page = notices.as_ref().map(|(path, _)| path.as_path());
+    for taken in [out, &cover].into_iter().chain(page) {
         if taken.symlink_metadata().is_ok() {
             return Err(Failure::bad_input(Reason::OutputExists, format!("{} exists already", taken.display())));
         }
@@ -60,13 +87,16 @@ pub(super) fn open(
         }
     })?;
     let refusal = RefCell::new(None);
-    let mut cover_written = false;
+    let mut written: Vec<&Path> = Vec::new();
     let opened = open_bag(plaintext, out, extent, limits, |bag| {
-        let agreed = compare(bag, dispatch, &measured).and_then(|()| {
-            durable::write_new(&cover, cover_text(&bag.cover, out, extent).as_bytes(), 0o600)
-                .map_err(|error| unwritable(&cover, &error))
-        });
-        cover_written = agreed.is_ok();
+        let mut write = |path, text: String| {
+            durable::write_new(path, text.as_bytes(), 0o600).map_err(|error| unwritable(path, &error))?;
+            written.push(path);
+            Ok(())
+        };
+        let agreed = compare(bag, dispatch, notices.as_ref().map(|(_, notices)| notices), &measured)
+            .and_then(|()| write(&cover, cover_text(&bag.cover, out, extent)))
+            .and_then(|()| notices.as_ref().map_or(Ok(()), |(path, notices)| write(path, notices.page())));
         agreed.map_err(|failure| {
             let text = failure.text().to_owned();
             refusal.replace(Some(failure));
@@ -74,11 +104,11 @@ pub(super) fn open(
         })
     });
     match opened {
-        Ok(bag) => Ok(Opened { bag, cover }),
+        Ok(bag) => Ok(Opened { bag, cover, notices }),
         Err(error) => {
-            if cover_written {
-                // The documents did not appear, so their cover sheet goes too; if it stays, it says what was missing.
-                drop(fs::remove_file(&cover));
+            for page in written {
+                // The documents did not appear, so what goes with them goes too; if it stays, it says what was missing.
+                drop(fs::remove_file(page));
             }
             Err(refusal.into_inner().unwrap_or_else(|| failed(error, measured.broken().as_deref())))
         }
@@ -99,18 +129,26 @@ fn cover_text(cover: &str, out: &Path, extent: Extent) -> String {
     cover.replace("href=\"data/", &documents)
 }
 
-/// `OUT.cover.html`, beside OUT.
-fn cover_path(out: &Path) -> Result<PathBuf, Failure> {
+/// `OUT.cover.html` and its like, beside OUT.
+fn beside_path(out: &Path, ending: &str) -> Result<PathBuf, Failure> {
     let name = out.file_name().ok_or_else(|| {
         Failure::bad_input(Reason::BadInput, format!("{} is no name for a new folder", out.display()))
     })?;
-    let mut cover = name.to_owned();
-    cover.push(".cover.html");
-    Ok(out.with_file_name(cover))
+    let mut beside = name.to_owned();
+    beside.push(ending);
+    Ok(out.with_file_name(beside))
 }
 
 /// What the sender signed must be what came, from the first byte of the sealed file to the last.
-fn compare<R: Read>(bag: &OpenedBag, dispatch: Option<&Dispatch>, measured: &Measured<R>) -> Result<(), Failure> {
+fn compare<R: Read>(
+    bag: &OpenedBag,
+    dispatch: Option<&Dispatch>,
+    notices: Option<&Notices>,
+    measured: &Measured<R>,
+) -> Result<(), Failure> {
+    if notices.is_some_and(|notices| notices.bundle != bag.descriptor.bundle) {
+        return Err(Failure::refused(Reason::Tampered, "the notices belong to another bundle"));
+    }
     let Some(dispatch) = dispatch else { return Ok(()) };
     let differs = |what: &str| {
         Err(Failure::refused(Reason::Tampered, format!("the bundle is not the one that the sender signed for: {what}")))

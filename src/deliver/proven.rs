@@ -48,10 +48,11 @@ impl Line {
         let header = outgoing::bytes(Arc::clone(file), 0..offer.header_bytes).await;
         let header = header.map_err(|source| DeliverError::LocalFile { source })?;
         let (dispatch, signature) = (dispatch.text.clone(), dispatch.signature.clone());
+        let notices = release.notices().bytes().to_vec();
         if !release.permit().is_fresh(clock.now()) {
             return Err(DeliverError::Stale);
         }
-        self.hand_over_header(&offer, &Handover { dispatch, signature, header }).await
+        self.hand_over_header(&offer, &Handover { dispatch, signature, notices, header }).await
     }
 
     /// What is offered for a release, on the line to the partner that it is for and on no other.

@@ -74,7 +74,7 @@ fn state(offer: &Offer, have: Vec<(u64, u64)>) -> TransferState {
 }
 
 fn handover() -> Handover {
-    Handover { dispatch: "{}".to_owned(), signature: "s".to_owned(), header: vec![0; 20] }
+    Handover { dispatch: "{}".to_owned(), signature: "s".to_owned(), notices: Vec::new(), header: vec![0; 20] }
 }
 
 fn error(code: Code) -> String {

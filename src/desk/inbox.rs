@@ -53,6 +53,9 @@ pub struct InboxItem {
     pub dispatch: String,
     /// The signature over the dispatch.
     pub signature: String,
+    /// The sealed notices that came with it, in base64; the reader's key opens them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub notices: Option<String>,
     /// The sender's card file, as it is registered here.
     pub card: String,
     /// SHA-256 of the sealed file.
@@ -77,6 +80,7 @@ pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<InboxItem, Problem> 
         card: gateway.partner(&record.from).map(|partner| partner.signed_card().file_text()).unwrap_or_default(),
         dispatch: accepted.signed.text,
         signature: accepted.signed.signature,
+        notices: accepted.notices,
         sealed_sha256: record.sealed_sha256,
         view: view(record),
     })

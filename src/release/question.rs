@@ -7,7 +7,9 @@ use jiff::civil::Date;
 use crate::bundle::document::Document;
 use crate::clock::{self, Timestamp};
 use crate::consent::{OnFile, Source};
-use crate::decision::{Basis, BreakGlass, CaseState, Confirmation, DELIVERY_MEETS, Kind, PartnerState, Request};
+use crate::decision::{
+    Basis, BreakGlass, CaseState, Confirmation, DELIVERY_MEETS, Kind, NOTICES_MEET, PartnerState, Request,
+};
 use crate::gateway::Gateway;
 use crate::id::{BundleId, ConsentId, Digest};
 use crate::partner::Partner;
@@ -129,7 +131,7 @@ fn ask(
         patient,
         birth_date,
         consents: consents_on_file(gateway, case, without)?,
-        obligations_met: DELIVERY_MEETS.iter().map(|code| (*code).to_owned()).collect(),
+        obligations_met: DELIVERY_MEETS.into_iter().chain(NOTICES_MEET).map(str::to_owned).collect(),
         origin_country: gateway.config.country.clone(),
         zone: gateway.config.zone(),
         read_at,

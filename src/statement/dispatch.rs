@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::notices::{Notices, NoticesError, SealedNotices};
 use super::{Kind, LogHead, Signed, StatementError};
 use crate::clock::{self, Timestamp};
 use crate::decision::Permit;
@@ -52,6 +53,7 @@ pub struct Release {
     permit: Permit,
     why: Why,
     attempt: u32,
+    notices: SealedNotices,
 }
 
 /// Why a bundle is sent, and about whom.
@@ -65,19 +67,27 @@ pub struct Why {
     pub subject: SubjectId,
 }
 
-/// The permit speaks of another bundle or partner than the sealed one.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the permit is for another bundle or another partner")]
-pub struct PermitMismatch;
+/// Why a permit does not let the sealed bundle go.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReleaseError {
+    /// It speaks of another bundle or partner than the sealed one.
+    #[error("the permit is for another bundle or another partner")]
+    Mismatch,
+    /// What it obliges to cannot be told to the receiver alone.
+    #[error(transparent)]
+    Notices(#[from] NoticesError),
+}
 
 impl Release {
-    /// Spends a permit on the sealed bundle that it names.
-    pub fn new(sealed: SealedBundle, permit: Permit, why: Why, attempt: u32) -> Result<Self, PermitMismatch> {
-        if *permit.bundle() == sealed.bundle && *permit.partner() == sealed.to {
-            Ok(Self { sealed, permit, why, attempt })
-        } else {
-            Err(PermitMismatch)
+    /// Spends a permit on the sealed bundle that it names. What the permit obliges to is sealed to whoever can open
+    /// the bundle.
+    pub fn new(sealed: SealedBundle, permit: Permit, why: Why, attempt: u32) -> Result<Self, ReleaseError> {
+        if *permit.bundle() != sealed.bundle || *permit.partner() != sealed.to {
+            return Err(ReleaseError::Mismatch);
         }
+        let notices = Notices::of(&permit).seal(&sealed.recipients)?;
+        Ok(Self { sealed, permit, why, attempt, notices })
     }
 
     /// The bundle that leaves.
@@ -88,6 +98,11 @@ impl Release {
     /// The decision that lets it.
     pub const fn permit(&self) -> &Permit {
         &self.permit
+    }
+
+    /// What the receiver alone may read of the obligations.
+    pub const fn notices(&self) -> &SealedNotices {
+        &self.notices
     }
 
     /// Which attempt this is, counted from 1.
@@ -142,8 +157,11 @@ pub struct Dispatch {
     pub answers: Option<Answers>,
     /// The leaf hash of the decision in the sender's log.
     pub decision: Digest,
-    /// What the receiver must observe, as codes of v3-ActCode.
+    /// What the receiver must observe, as codes of v3-ActCode: those that tell nothing of what the records hold.
     pub obligations: Vec<String>,
+    /// SHA-256 of the sealed notices, which hold every obligation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notices_sha256: Option<Digest>,
     /// When the receiver must have erased everything in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erase_at: Option<String>,
@@ -189,6 +207,7 @@ impl Dispatch {
             answers: why.answers.clone(),
             decision: place.decision,
             obligations: obligations.to_vec(),
+            notices_sha256: None,
             erase_at: None,
             attempt,
             issued: clock::stamp(place.at),

@@ -83,6 +83,7 @@ impl Delivery {
             answers: None,
             decision: Digest::of(b"a leaf"),
             obligations: Vec::new(),
+            notices_sha256: None,
             erase_at: None,
             attempt: 1,
             issued: stamp(now),

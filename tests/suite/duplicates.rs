@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use medseal::config::PostQuantum;
 use medseal::id::{Digest, InstitutionId};
 use medseal::keys::Keys;
@@ -31,7 +33,7 @@ fn tls(of: &Site, trusting: &Site) -> Tls {
 }
 
 /// A line to a running gateway, on which the test speaks as `from`.
-async fn dial(from: &Site, to: &Site) -> Raw {
+pub(crate) async fn dial(from: &Site, to: &Site) -> Raw {
     let stream = TcpStream::connect(("127.0.0.1", to.port)).await.expect("the port is open");
     let config = tls(from, to).client_config(&id(to)).expect("a partner");
     let name = ServerName::try_from("localhost").expect("a name");
@@ -39,13 +41,13 @@ async fn dial(from: &Site, to: &Site) -> Raw {
 }
 
 /// A bundle that was delivered, and what its sender would hand over once more.
-struct Delivered {
-    offer: Offer,
-    handover: Handover,
+pub(crate) struct Delivered {
+    pub(crate) offer: Offer,
+    pub(crate) handover: Handover,
     receipt: ReceiptAnswer,
 }
 
-fn delivered(pair: &Pair) -> Delivered {
+pub(crate) fn delivered(pair: &Pair) -> Delivered {
     let sent = pair.send(&["--wait"]).ok();
     let bundle = sent.text("bundle");
     let folder = tempfile::tempdir().expect("a folder");
@@ -66,6 +68,7 @@ fn delivered(pair: &Pair) -> Delivered {
         handover: Handover {
             dispatch: item.text("dispatch"),
             signature: item.text("signature"),
+            notices: BASE64.decode(item.text("notices")).expect("base64"),
             header: sealed[..header_bytes].to_vec(),
         },
         receipt: ReceiptAnswer { receipt: receipt("text"), signature: receipt("signature") },
@@ -73,7 +76,7 @@ fn delivered(pair: &Pair) -> Delivered {
 }
 
 /// What the institute has: its inbox, and how many entries its log holds.
-fn holdings(site: &Site) -> (usize, u64) {
+pub(crate) fn holdings(site: &Site) -> (usize, u64) {
     let inbox = site.run(&["inbox"]).ok().json["items"].as_array().expect("a list").len();
     (inbox, site.run(&["audit", "verify"]).ok().json["entries"].as_u64().expect("a number"))
 }

@@ -252,7 +252,12 @@ impl Sealed {
     }
 
     pub(crate) fn handover(&self, dispatch: &str) -> Handover {
-        Handover { dispatch: dispatch.to_owned(), signature: "signed".to_owned(), header: self.header() }
+        Handover {
+            dispatch: dispatch.to_owned(),
+            signature: "signed".to_owned(),
+            notices: Vec::new(),
+            header: self.header(),
+        }
     }
 }
 

@@ -54,6 +54,7 @@ mod read_only;
 mod replay;
 mod sample_case;
 mod seal_damage;
+mod sealed_notices;
 mod site;
 mod stock_tools_exchange;
 mod store_conformance;
