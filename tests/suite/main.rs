@@ -38,6 +38,7 @@ mod exchange_release;
 mod exchange_rig;
 mod exchange_transfer;
 mod explain;
+mod fuzz_seeds;
 mod hostile_archives;
 mod identity_compare;
 mod interop_bundle;

@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use medseal::bundle::document::{Confidentiality, ConfidentialityCode, DateRange, Document, PatientCheck};
 use medseal::consent::{Answer, Consent, ConsentError, Granted, OnFile, Question, evaluate};
+use medseal::decision::DELIVERY_MEETS;
 use medseal::id::{ConsentId, Digest, PatientIdentifier, Purpose};
 use serde_json::{Value, json};
 
 /// A consent as it was read.
-pub type Read = Result<Consent, ConsentError>;
+pub(crate) type Read = Result<Consent, ConsentError>;
 
 /// The consent by which it is permitted, if one does.
-pub fn granted(
+pub(crate) fn granted(
     consents: Vec<Read>,
     patient: &PatientIdentifier,
     purpose: &Purpose,
@@ -25,6 +26,7 @@ pub fn granted(
         withdrawn: None,
         countries: BTreeMap::from([("heidelberg".parse().expect("an id"), "DE".parse().expect("a country"))]),
         sha256: Digest::of(b"not looked at"),
+        depends: None,
         consent,
     };
     let on_file: Vec<OnFile> = consents.into_iter().enumerate().map(on_file).collect();
@@ -48,6 +50,7 @@ pub fn granted(
         purpose,
         documents: std::slice::from_ref(&document),
         zone: &jiff::tz::TimeZone::UTC,
+        obligations_met: &DELIVERY_MEETS.iter().map(|code| (*code).to_owned()).collect(),
         now: "2026-11-22T10:00:00Z".parse().expect("a time"),
     };
     match evaluate(&on_file, &question) {
@@ -60,7 +63,7 @@ pub fn granted(
 }
 
 /// A consent of this patient that permits it, with these purposes and labels.
-pub fn consent(patient: &PatientIdentifier, purpose: &Value, labels: &Value) -> String {
+pub(crate) fn consent(patient: &PatientIdentifier, purpose: &Value, labels: &Value) -> String {
     let mut consent = json!({
         "resourceType": "Consent",
         "status": "active",
@@ -85,7 +88,7 @@ pub fn consent(patient: &PatientIdentifier, purpose: &Value, labels: &Value) -> 
 }
 
 /// A consent of this patient that denies everything.
-pub fn dissent(patient: &PatientIdentifier) -> String {
+pub(crate) fn dissent(patient: &PatientIdentifier) -> String {
     let mut dissent: Value = serde_json::from_str(&consent(patient, &json!({}), &json!([]))).expect("JSON");
     dissent["provision"] = json!({"type": "deny"});
     dissent.to_string()
