@@ -300,3 +300,31 @@ fn the_examples_of_the_documentation_let_something_go() {
         assert_eq!(code(record(), &[example]), "ALLOW");
     }
 }
+
+#[test]
+fn an_r5_consent_lets_records_go_between_two_real_gateways_until_the_day_it_names() {
+    let pair = crate::site::Pair::silent();
+    let patient = medseal::sample_case::patient();
+    let resource = with(consent_r5(), |c| {
+        c["subject"]["identifier"] = json!({"system": patient.system(), "value": patient.value()});
+        c["period"] = json!({"start": "2026-01-01", "end": "2036-01-01"});
+        c["provision"][0]["actor"] = json!([recipient(pair.institute.id)]);
+        c["extension"] = json!([
+            {"url": "urn:medseal:extension:country", "valueCode": "DE"},
+            {"url": "urn:medseal:extension:retention", "valueDate": "2035-12-31"},
+        ]);
+    });
+    let path = pair.folder.path().join("r5.json");
+    std::fs::File::create(&path)
+        .and_then(|mut file| std::io::Write::write_all(&mut file, resource.to_string().as_bytes()))
+        .expect("written");
+    let added = pair.hospital.run(&["consent", "add", path.to_str().expect("a path")]).ok();
+    let permits = added.text("permits");
+    for said in ["to nordhafen", "from 2026-01-01 to 2036-01-01", "Only in DE", "until 2035-12-31"] {
+        assert!(permits.contains(said), "{permits}");
+    }
+    let sent = pair.send(&["--wait"]).ok();
+    assert_eq!(sent.text("state"), "delivered", "{}", pair.hospital.log());
+    let received = pair.institute.run(&["inbox", &sent.text("bundle")]).ok();
+    assert!(received.stdout.contains("DELAU") || received.stdout.contains("erase"), "{}", received.stdout);
+}

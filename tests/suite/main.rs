@@ -51,6 +51,7 @@ mod partner_samples;
 mod people;
 mod ping;
 mod policy_reload;
+mod random_wills;
 mod read_only;
 mod replay;
 mod sample_case;
