@@ -155,10 +155,11 @@ impl Gateway {
         let keys = Arc::new(Keys::open(&home.keys())?);
         let consent_managers = ConsentManagers::of(&home.keys());
         consent_managers.list()?;
-        let policy = policies::load(home)?;
         let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
         let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::open(&home.store())?);
         let log = Log::open(log_parts(home, &config.id, &store, &subjects, &keys, &clock))?;
+        // It keeps the set's text: a home whose store or log cannot be trusted is left as it is.
+        let policy = policies::load(home)?;
         let vault = Arc::new(Vault::open(&home.vault(), config.limits.disk_free_bytes_min)?);
         let tls = Tls::with_clock(&keys, config.exchange.post_quantum, clock.clone())?;
         let limits = wire::Limits::of(&config.limits);
