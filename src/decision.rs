@@ -25,6 +25,7 @@ pub use denied::{CAUSES_MAX, Cause, Denied};
 pub use emergency::BreakGlass;
 
 mod asked;
+pub mod cases;
 mod confirmation;
 mod denied;
 mod emergency;

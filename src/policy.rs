@@ -13,6 +13,7 @@ use crate::durable;
 use crate::id::{Country, Digest};
 use crate::reason::Reason;
 
+pub(crate) use cases::changed;
 pub use cases::{CaseOutcome, CasesError};
 pub use error::PolicyError;
 pub use facts::{BundleFacts, CaseFacts, ConsentFacts, Facts, PartnerFacts, Way};
@@ -89,11 +90,7 @@ impl Policy {
 
     /// The shipped set with these files of a site, by name: `ours.cedar`, `links.json`, `countries.json`.
     pub fn with_site(site: &BTreeMap<String, String>) -> Result<Self, PolicyError> {
-        let mut texts = Texts::shipped();
-        for (name, text) in site {
-            texts.add_site(name, text.clone())?;
-        }
-        Self::build(texts)
+        Self::shipped().with_also(site)
     }
 
     /// The whole text of the set, to be kept under its [`digest`](Self::digest): what was decided by it can then be
@@ -172,9 +169,13 @@ impl Policy {
         Verdict { allowed: response.decision() == Decision::Allow && errors.is_empty(), rules, errors }
     }
 
-    /// Runs every case file in `dir/cases`; an outcome per case, met or not.
-    pub fn run_cases(&self, dir: &Path) -> Result<Vec<CaseOutcome>, CasesError> {
-        cases::run(self, &dir.join("cases"))
+    /// This set with these files of a site beside its own.
+    pub fn with_also(&self, site: &BTreeMap<String, String>) -> Result<Self, PolicyError> {
+        let mut texts = self.texts.clone();
+        for (name, text) in site {
+            texts.add_site(name, text.clone())?;
+        }
+        Self::build(texts)
     }
 
     fn build(texts: Texts) -> Result<Self, PolicyError> {

@@ -4,6 +4,7 @@ mod explain;
 mod prove;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use super::Context;
 use super::answer::text;
 use super::failure::{Failure, Outcome, Status};
-use crate::policy::{self, PolicyError};
+use crate::decision;
+use crate::policy::{self, CasesError, PolicyError};
 use crate::reason::Reason;
 
 /// What the institution allows beyond the patient's consent.
@@ -86,9 +88,14 @@ impl Check {
 impl Test {
     fn run(self, context: &Context) -> Outcome {
         let set = load(&self.dir)?;
-        let outcomes = set.run_cases(&self.dir).map_err(|error| {
-            Failure::bad_input(Reason::PolicyError, format!("{:#}", anyhow::Error::new(error)))
-                .hint("the cases stand in the folder `cases` of the set; policies/README.md shows one")
+        let outcomes = decision::cases::test(&Arc::new(set), &self.dir).map_err(|error| {
+            let hint = match &error {
+                CasesError::Empty { .. } => {
+                    "put a file of cases there, as policies/README.md shows; beside HOME/policies medseal's own run, too"
+                }
+                _ => "the cases stand in the folder `cases` of the set; policies/README.md shows one",
+            };
+            Failure::bad_input(Reason::PolicyError, format!("{:#}", anyhow::Error::new(error))).hint(hint)
         })?;
         let unmet: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_met()).collect();
         if context.out.is_json() {
@@ -99,11 +106,15 @@ impl Test {
             context.out.object(&json!({ "ok": unmet.is_empty(), "cases": outcomes.len(), "unmet": unmet }))?;
         } else {
             for case in &outcomes {
-                let mark = if case.is_met() { "as expected" } else { "OTHERWISE  " };
-                context.out.line(format!("{mark}  {}", case.title))?;
-                if !case.is_met() {
+                let mark = match (case.is_met(), case.narrowed) {
+                    (true, false) => "as expected",
+                    (true, true) => "site forbids",
+                    (false, _) => "OTHERWISE",
+                };
+                context.out.line(format!("{mark:12}  {}", case.title))?;
+                if !case.is_met() || case.narrowed {
                     let found = format!("expected {}, found {}", case.expected.join(" "), case.found.join(" "));
-                    context.out.line(format!("             {found}; rules: {}", case.rules.join(", ")))?;
+                    context.out.line(format!("              {found}; rules: {}", case.rules.join(", ")))?;
                 }
             }
             context.out.say(format!("{} cases, {} otherwise than expected", outcomes.len(), unmet.len()));
