@@ -268,6 +268,7 @@ fn on_file(given: GivenConsent, consents: &BTreeMap<String, Value>) -> Result<On
         withdrawn: given.withdrawn.map(|at| at.0),
         countries: given.countries,
         sha256: Digest::of(&bytes),
+        depends: None,
         consent: Consent::parse(&bytes),
     })
 }

@@ -187,3 +187,20 @@ fn each_file_of_the_set_is_part_of_its_digest() {
     let folder = |name: &str| std::fs::read_dir(shipped.join(name)).expect("a folder").count();
     assert_eq!(texts.keys().filter(|name| name.starts_with("base/")).count(), folder("base"));
 }
+
+#[test]
+fn the_worked_example_of_a_site_is_a_valid_set() {
+    let readme = std::fs::read_to_string(policies().join("site/README.md")).expect("read");
+    let blocks = |kind: &str| -> Vec<String> {
+        let open = format!("```{kind}\n");
+        readme.split(&open).skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+    };
+    let (cedar, json) = (blocks("cedar"), blocks("json"));
+    assert_eq!((cedar.len(), json.len()), (1, 2));
+    let names = ["ours.cedar", "links.json", "countries.json"].map(str::to_owned);
+    let site: BTreeMap<String, String> = names.into_iter().zip(cedar.into_iter().chain(json)).collect();
+    let policy = Policy::with_site(&site).expect("it loads");
+    assert_eq!(policy.rules().count(), Policy::shipped().rules().count() + 3);
+    assert_eq!(policy.of_age(&"IN".parse().expect("a country")), 21);
+    assert!(policy.restricted_from(&"IN".parse().expect("a country")).contains(&"XX".parse().expect("a country")));
+}
