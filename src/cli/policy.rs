@@ -34,12 +34,12 @@ pub(super) struct Check {
     dir: PathBuf,
 }
 
-/// Runs the cases of a policy set: request and expected verdict.
+/// Runs the cases of a policy set: what is given and the answer expected; for a home's set medseal's own, too.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: medseal policy test /var/lib/medseal/policies\n\
     Exit status 1 when a case comes out otherwise than it expects.")]
 pub(super) struct Test {
-    /// The folder of the set; its cases stand in `cases`.
+    /// The folder of the set; its own cases stand in `cases`.
     dir: PathBuf,
 }
 
@@ -97,13 +97,17 @@ impl Test {
             };
             Failure::bad_input(Reason::PolicyError, format!("{:#}", anyhow::Error::new(error))).hint(hint)
         })?;
+        let narrowed = outcomes.iter().filter(|outcome| outcome.narrowed).count();
         let unmet: Vec<_> = outcomes.iter().filter(|outcome| !outcome.is_met()).collect();
         if context.out.is_json() {
             let unmet: Vec<Value> = unmet
                 .iter()
                 .map(|case| json!({ "title": case.title, "expected": case.expected, "found": case.found }))
                 .collect();
-            context.out.object(&json!({ "ok": unmet.is_empty(), "cases": outcomes.len(), "unmet": unmet }))?;
+            let answer = json!({
+                "ok": unmet.is_empty(), "cases": outcomes.len(), "site_forbids": narrowed, "unmet": unmet,
+            });
+            context.out.object(&answer)?;
         } else {
             for case in &outcomes {
                 let mark = match (case.is_met(), case.narrowed) {

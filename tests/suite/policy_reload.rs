@@ -119,6 +119,34 @@ fn a_set_that_is_not_valid_leaves_the_old_one_in_force_and_says_why() {
 }
 
 #[test]
+fn a_homes_policy_is_tried_with_our_cases_and_its_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let site = Site::init(folder.path(), "st-mary", "IN");
+    let policies = site.home.join("policies");
+    let test = || site.run(&["policy", "test", policies.to_str().expect("a path")]);
+    let plain = test().ok();
+    assert!(plain.json["cases"].as_u64().expect("a count") > 150, "{}", plain.stdout);
+    assert_eq!(plain.json["site_forbids"], 0, "{}", plain.stdout);
+
+    write_rule(&site, "ours.cedar", NOT_TO_DE);
+    let narrowed = test().ok();
+    assert!(narrowed.json["site_forbids"].as_u64().expect("a count") > 10, "{}", narrowed.stdout);
+
+    let cases = policies.join("cases");
+    std::fs::create_dir(&cases).expect("made");
+    let ours = include_str!("../../policies/cases/return-opinion.json").replace("[\"allow\"]", "[\"CASE_CLOSED\"]");
+    medseal::durable::write_new(&cases.join("ours.json"), ours.as_bytes(), 0o644).expect("written");
+    let wrong = test();
+    assert_eq!((wrong.status, wrong.json["ok"].as_bool()), (1, Some(false)), "{}", wrong.stdout);
+
+    std::fs::create_dir(policies.join("base")).expect("made");
+    medseal::durable::remove(&cases.join("ours.json")).expect("removed");
+    let empty = test();
+    assert_eq!(empty.status, 2, "{}", empty.stdout);
+    assert!(empty.stderr.contains("hint:"), "{}", empty.stderr);
+}
+
+#[test]
 fn a_hangup_reads_the_policy_anew() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut site = Site::init(folder.path(), "st-mary", "IN");
