@@ -126,14 +126,16 @@ fn with_one_exception_more(mut consent: Value, exception: &Value) -> Value {
 }
 
 /// One limit more on every permission. Recipients and labels are no such limits: to name one is to permit it;
-/// and an addition to an R4 permission goes beyond it by what it names.
+/// and an addition to an R4 permission goes beyond it by what it names. Nor is a purpose, where there are exceptions: they
+/// hold for the purposes of their permission, so they would hold for fewer.
 fn narrowed(mut consent: Value, limit: &Value) -> Value {
     for (pointer, says) in provisions(&consent) {
         let provision = consent.pointer_mut(&pointer).expect("it stands there");
         for (element, value) in limit.as_object().into_iter().flatten() {
             let limits = ["purpose", "dataPeriod", "data", "action"].contains(&element.as_str());
             let adds = pointer.starts_with("/provision/provision");
-            if says && limits && !adds && provision.get(element).is_none() {
+            let excepts = element == "purpose" && provision.get("provision").is_some();
+            if says && limits && !adds && !excepts && provision.get(element).is_none() {
                 provision[element] = value.clone();
             }
         }
