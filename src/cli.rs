@@ -25,6 +25,7 @@ mod opinion;
 mod output;
 mod partner;
 mod policy;
+mod recall;
 mod send;
 mod sender;
 mod serve;
@@ -86,6 +87,7 @@ enum Verb {
     Approve(approve::Approve),
     #[command(subcommand)]
     BreakGlass(break_glass::BreakGlass),
+    Recall(recall::Recall),
     Status(status::Status),
     Queue(status::Queue),
     Inbox(inbox::Inbox),
@@ -158,6 +160,7 @@ fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Send(verb) => verb.run(context),
         Verb::Approve(verb) => verb.run(context),
         Verb::BreakGlass(verb) => verb.run(context),
+        Verb::Recall(verb) => verb.run(context),
         Verb::Status(verb) => verb.run(context),
         Verb::Queue(verb) => verb.run(context),
         Verb::Inbox(verb) => verb.run(context),

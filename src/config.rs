@@ -117,6 +117,12 @@ impl Default for Retry {
     }
 }
 
+/// How long a recall is brought to a partner who does not answer, in seconds: longer than anything else waits.
+pub const RECALL_AGE_S_MAX: i64 = 30 * 24 * 3600;
+
+/// The most bundles that one withdrawal recalls, so that it always fits one write.
+pub const RECALLS_PER_WITHDRAWAL_MAX: usize = 500;
+
 /// Emergencies in which no consent can be asked for: off unless the institution switches it on.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

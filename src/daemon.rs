@@ -98,6 +98,10 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
         tracing::warn!(leftovers, "sealed files that no record names were removed");
     }
     gateway::record_start(&gateway).await.map_err(DaemonError::Record)?;
+    let finished = reception::finish_recalls(&gateway).await.map_err(DaemonError::Record)?;
+    if finished > 0 {
+        tracing::warn!(finished, "recalls that were taken before were carried out");
+    }
     let stop = ended().map_err(DaemonError::Signals)?;
     let hangup = signal(SignalKind::hangup()).map_err(DaemonError::Signals)?;
     tracing::info!(institution = %gateway.id(), listen = %address, entries = gateway.log.size(), "serving");

@@ -348,6 +348,11 @@ pub fn decide(gates: &Gates, request: &Request, now: Timestamp) -> Result<Permit
     Err(Denied::new(request, asked, Vec::new(), refused.unwrap_or_default()))
 }
 
+/// Whether no consent of the patient permits this release at `now`, whatever the institution's policy says to it.
+pub fn patient_forbids(request: &Request, now: Timestamp) -> bool {
+    missing(request).is_some() || matches!(ask_consents(request, now), Answer::Refuses(_))
+}
+
 /// What the patient's consents come to, as the policy is told.
 #[derive(Clone, Copy)]
 enum Will<'a> {

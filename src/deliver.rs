@@ -26,6 +26,10 @@ pub enum Step {
     Handover,
     /// Asking for the receipt of an earlier handover.
     Receipt,
+    /// Giving up a transfer, so that the partner drops what it has of it.
+    Abandon,
+    /// Recalling a bundle that was delivered.
+    Recall,
 }
 
 /// Why something could not be delivered, or could not be asked.

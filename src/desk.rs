@@ -12,6 +12,7 @@ pub mod explain;
 pub mod inbox;
 pub mod opinions;
 pub mod partners;
+pub mod recalls;
 pub mod replay;
 
 use crate::config::Limits;

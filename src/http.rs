@@ -25,7 +25,7 @@ use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
 use crate::desk::{
-    Staff, approvals, audit, bundles, cases, consents, emergencies, explain, inbox, opinions, partners, replay,
+    Staff, approvals, audit, bundles, cases, consents, emergencies, explain, inbox, opinions, partners, recalls, replay,
 };
 use crate::gateway::{Gateway, Reloaded};
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
@@ -71,6 +71,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/bundles/{id}/patient-told", post(patient_told))
         .route("/v1/bundles/{id}/review", post(emergency_review))
         .route("/v1/emergencies", get(emergency_list))
+        .route("/v1/bundles/{id}/recall", post(bundle_recall))
         .route("/v1/queue", get(queue))
         .route("/v1/inbox", get(inbox_list))
         .route("/v1/inbox/{id}", get(inbox_show))
@@ -327,7 +328,7 @@ async fn bundle_approve(
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Reject {
+struct Because {
     reason: String,
 }
 
@@ -335,7 +336,7 @@ async fn bundle_reject(
     State(gateway): App,
     Extension(staff): Who,
     Path(id): Path<BundleId>,
-    body: Input<Reject>,
+    body: Input<Because>,
 ) -> Answer<bundles::BundleView> {
     approvals::reject(&gateway, staff, &id, &body.0.reason).await.into()
 }
@@ -366,6 +367,15 @@ async fn emergency_review(
 
 async fn emergency_list(State(gateway): App) -> Answer<serde_json::Value> {
     items(emergencies::list(&gateway))
+}
+
+async fn bundle_recall(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<BundleId>,
+    body: Input<Because>,
+) -> Answer<bundles::BundleView> {
+    recalls::order(&gateway, staff, &id, &body.0.reason).await.into()
 }
 
 async fn queue(State(gateway): App) -> Answer<serde_json::Value> {

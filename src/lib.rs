@@ -71,6 +71,7 @@ pub mod receive;
 pub mod problem;
 pub mod gateway;
 pub mod queue;
+pub mod recall;
 pub mod release;
 pub mod outbox;
 // -- the program

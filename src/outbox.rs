@@ -1,4 +1,5 @@
-//! What waits to leave: one worker for each partner, so that a slow one holds up nobody else.
+//! What waits to leave: workers of its own for each partner, so that a slow one holds up nobody else; recalls wait for
+//! no delivery.
 //!
 //! Rule: a job is settled only together with the entry that says why; a crash leaves it due, and the next attempt asks
 //! the partner first what became of the last one.
@@ -13,19 +14,22 @@ use tokio::task::JoinHandle;
 use crate::gateway::Gateway;
 use crate::id::{BundleId, InstitutionId};
 use crate::partner::Standing;
-use crate::queue::kind_of;
-use crate::release;
+use crate::queue::{kind_of, recall_kind_of};
 use crate::store::{Job, LeaseToken};
+use crate::{recall, release};
 
 /// Runs the outbox until `stop` turns true; attempts under way are finished first.
 pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
-    let mut workers: BTreeMap<InstitutionId, JoinHandle<()>> = BTreeMap::new();
+    let mut workers: BTreeMap<(InstitutionId, Work), JoinHandle<()>> = BTreeMap::new();
     let mut changes = gateway.changes();
     while !*stop.borrow() {
         for partner in gateway.partners().unwrap_or_default() {
-            let id = partner.id().clone();
-            if workers.get(&id).is_none_or(JoinHandle::is_finished) {
-                workers.insert(id.clone(), tokio::spawn(serve_partner(Arc::clone(&gateway), id, stop.clone())));
+            for work in [Work::Deliver, Work::Recall] {
+                let whose = (partner.id().clone(), work);
+                if workers.get(&whose).is_none_or(JoinHandle::is_finished) {
+                    let worker = serve_partner(Arc::clone(&gateway), whose.0.clone(), work, stop.clone());
+                    workers.insert(whose, tokio::spawn(worker));
+                }
             }
         }
         tokio::select! {
@@ -40,9 +44,19 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-async fn serve_partner(gateway: Arc<Gateway>, partner: InstitutionId, mut stop: watch::Receiver<bool>) {
-    let kind = kind_of(&partner);
-    let lines = Arc::new(Semaphore::new(gateway.config.exchange.concurrent_per_partner as usize));
+/// What a worker brings to its partner.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Work {
+    Deliver,
+    Recall,
+}
+
+async fn serve_partner(gateway: Arc<Gateway>, partner: InstitutionId, work: Work, mut stop: watch::Receiver<bool>) {
+    let (kind, at_once) = match work {
+        Work::Deliver => (kind_of(&partner), gateway.config.exchange.concurrent_per_partner),
+        Work::Recall => (recall_kind_of(&partner), 1),
+    };
+    let lines = Arc::new(Semaphore::new(at_once as usize));
     let mut changes = gateway.changes();
     while !*stop.borrow() {
         let Ok(line) = Arc::clone(&lines).acquire_owned().await else { return };
@@ -61,7 +75,7 @@ async fn serve_partner(gateway: Arc<Gateway>, partner: InstitutionId, mut stop: 
                 let gateway = Arc::clone(&gateway);
                 tokio::spawn(async move {
                     let _line = line;
-                    attempt(&gateway, lease.job, lease.token).await;
+                    attempt(&gateway, work, lease.job, lease.token).await;
                 });
             }
             Ok(None) => {
@@ -80,20 +94,24 @@ async fn serve_partner(gateway: Arc<Gateway>, partner: InstitutionId, mut stop: 
         }
     }
     // Attempts under way keep their line; having all of them back means that none is left.
-    drop(lines.acquire_many(gateway.config.exchange.concurrent_per_partner).await);
+    drop(lines.acquire_many(at_once).await);
 }
 
 fn is_suspended(gateway: &Gateway, partner: &InstitutionId) -> bool {
     gateway.partner(partner).is_ok_and(|partner| partner.standing == Standing::Suspended)
 }
 
-async fn attempt(gateway: &Arc<Gateway>, job: Job, token: LeaseToken) {
+async fn attempt(gateway: &Arc<Gateway>, work: Work, job: Job, token: LeaseToken) {
     let Some(bundle) = std::str::from_utf8(&job.key).ok().and_then(|text| text.parse::<BundleId>().ok()) else {
         tracing::error!("a job names no bundle");
         return;
     };
     let kept = token.clone();
-    if let Err(problem) = release::attempt(gateway, &bundle, token).await {
+    let settled = match work {
+        Work::Deliver => Box::pin(release::attempt(gateway, &bundle, token)).await.map(drop),
+        Work::Recall => Box::pin(recall::attempt(gateway, &bundle, token)).await,
+    };
+    if let Err(problem) = settled {
         // Nothing was settled: the job stays due. Another writer was faster, or the gateway is ending.
         tracing::warn!(%bundle, %problem, "the attempt was not settled");
         tokio::time::sleep(UNSETTLED_PAUSE).await;

@@ -55,6 +55,16 @@ pub fn is_over(gateway: &Gateway, record: &BundleRecord, now: Timestamp) -> bool
         || now.duration_since(created).as_secs() >= i64::from(retry.age_s_max)
 }
 
+/// The job of a bundle's recall.
+pub fn recall_job_of(record: &BundleRecord) -> (String, Vec<u8>) {
+    (recall_kind_of(&record.partner), record.bundle.as_str().as_bytes().to_vec())
+}
+
+/// The kind of the recalls for one partner.
+pub fn recall_kind_of(partner: &InstitutionId) -> String {
+    format!("recall/{partner}")
+}
+
 /// The kind of the jobs of one partner, so that each has a worker of its own.
 pub fn kind_of(partner: &InstitutionId) -> String {
     format!("deliver/{partner}")

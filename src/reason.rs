@@ -94,6 +94,7 @@ reasons! {
     WrongKey "WRONG_KEY" "the key given does not open this bundle" "use the identity that the bundle was sealed to";
     BadSignature "BAD_SIGNATURE" "the signature does not verify" "check the sender's card and fingerprint";
     NotNormalForm "NOT_NORMAL_FORM" "the archive is not in the form that medseal writes" "ask the sender to seal it with medseal, or follow docs/FORMAT.md";
+    Recalled "RECALLED" "the sender has recalled this bundle, and its sealed file is destroyed here" "ask the sender; whatever was written out of it before must be destroyed by whoever holds it";
     OutputExists "OUTPUT_EXISTS" "the output folder exists already" "name a folder that does not exist";
 
     // Identity and trust
@@ -110,6 +111,7 @@ reasons! {
     PartnerRefused "PARTNER_REFUSED" "the partner's gateway refused the bundle" "ask the partner's operator, naming the request id";
     BadReceipt "BAD_RECEIPT" "the partner's answer is not a valid receipt for this bundle" "ask the partner's operator; nothing counts as delivered";
     OutcomeUnknown "OUTCOME_UNKNOWN" "the line broke before the answer came" "nothing: medseal asks the partner what it has";
+    SentByMistake "SENT_BY_MISTAKE" "it was sent by mistake, or to the wrong recipient" "`medseal status BUNDLE` shows what the partner answered to the recall; what was opened there before must be destroyed by people";
     GaveUp "GAVE_UP" "the limits on attempts or age are reached" "mend the cause, then send again";
 
     // The gateway itself

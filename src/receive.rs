@@ -22,7 +22,8 @@ use crate::id::{Digest, InstitutionId};
 use crate::reason::Reason;
 use crate::vault::VaultError;
 use crate::wire::{
-    Code, Handover, Offer, Pong, Progress, ReceiptAnswer, RequestId, SegmentHead, TransferId, TransferState,
+    Code, Handover, Offer, Pong, Progress, RecallRequest, RecalledAnswer, ReceiptAnswer, RequestId, SegmentHead,
+    TransferId, TransferState,
 };
 
 /// Who asks, and under which name the request stands in both logs.
@@ -63,6 +64,9 @@ pub trait Reception: Send + Sync + 'static {
     /// How far a transfer is.
     fn progress<'a>(&'a self, caller: &'a Caller, transfer: &'a TransferId) -> Answer<'a, Progress>;
 
+    /// Drops a transfer that its sender gives up. A bundle that is stored already stays.
+    fn abandon<'a>(&'a self, caller: &'a Caller, transfer: &'a TransferId) -> Answer<'a, ()>;
+
     /// Takes the dispatch and the age header, stores the whole, records it and signs the receipt. Idempotent by the
     /// digest of the dispatch. Runs to its end even when the line breaks: the sender asks for the receipt later.
     fn hand_over<'a>(
@@ -74,6 +78,10 @@ pub trait Reception: Send + Sync + 'static {
 
     /// The receipt given for the dispatch with this digest, if there is one.
     fn receipt<'a>(&'a self, caller: &'a Caller, dispatch: &'a Digest) -> Answer<'a, Option<ReceiptAnswer>>;
+
+    /// Takes a recall, destroys what it names, records that and signs the answer. Idempotent by the digest of the
+    /// recall. Runs to its end even when the line breaks.
+    fn recall<'a>(&'a self, caller: &'a Caller, recall: RecallRequest) -> Answer<'a, RecalledAnswer>;
 }
 
 /// Why a transfer did not go on. For our own log: a partner learns [`ReceiveError::code`] alone.

@@ -3,6 +3,8 @@
 //!
 //! Rule: the same dispatch is one delivery and gets the same receipt, byte for byte, for ever.
 
+mod recalls;
+
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,6 +18,7 @@ use crate::clock;
 use crate::gateway::{Gateway, put};
 use crate::id::{Digest, InstitutionId, PatientIdentifier};
 use crate::problem::Problem;
+use crate::reason::Reason;
 use crate::receive::{self, Answer, Body, Caller, ReceiveError, Reception};
 use crate::records::{AcceptedDispatch, BundleRecord, CasePrivate, CaseRecord, InboxRecord, Side};
 use crate::release;
@@ -24,7 +27,12 @@ use crate::statement::notices::SEALED_NOTICES_BYTES_MAX;
 use crate::statement::receipt::ReceiptText;
 use crate::statement::{Kind, Signed, StatementError};
 use crate::store::{Expect, Space};
-use crate::wire::{Code, Handover, Offer, Pong, Progress, ReceiptAnswer, SegmentHead, TransferId, TransferState};
+use crate::wire::{
+    Code, Handover, Offer, Pong, Progress, RecallRequest, RecalledAnswer, ReceiptAnswer, SegmentHead, TransferId,
+    TransferState,
+};
+
+pub use recalls::finish as finish_recalls;
 
 /// Why a dispatch was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +49,15 @@ pub enum NotTaken {
     /// It answers a release that we did not make to this partner.
     #[error("the opinion answers nothing that we sent to this partner")]
     AnswersNothing,
+    /// Its sender has recalled it: it does not come back.
+    #[error("this bundle was recalled by its sender")]
+    WasRecalled,
+    /// A recall of something that was not accepted from this partner.
+    #[error("the recall names no dispatch that was accepted from this partner")]
+    RecallsNothing,
+    /// A recall of an opinion.
+    #[error("an opinion is not recalled; it is corrected by another one")]
+    OpinionStays,
     /// Its bytes are not here, or not what was offered.
     #[error(transparent)]
     Receive(#[from] ReceiveError),
@@ -58,6 +75,9 @@ pub fn check_dispatch(gateway: &Gateway, from: &InstitutionId, signed: &Signed) 
     let dispatch = Dispatch::verify(signed, from, gateway.id(), &keys, now, skew)?;
     if dispatch.kind == Kind::Opinion && !answers_ours(gateway, from, &dispatch)? {
         return Err(NotTaken::AnswersNothing);
+    }
+    if recalls::is_recalled(gateway, from, &dispatch.bundle)? {
+        return Err(NotTaken::WasRecalled);
     }
     Ok(dispatch)
 }
@@ -143,10 +163,14 @@ async fn record(
     };
     let inbox_key = InboxRecord::key(from, &dispatch.bundle);
     let again = match gateway.row::<InboxRecord>(Space::Inbox, &inbox_key)? {
+        // Recalled while it came again: whoever brought it is refused, and what was stored of it goes.
+        Some(known) if known.value.recall.is_some() => {
+            return Err(Problem::refused(Reason::Recalled, "this bundle was recalled"));
+        }
         Some(known) if known.value.sealed_sha256 == dispatch.sealed_sha256 => true,
         // One bundle id, two contents: the second is refused, whoever is wrong.
         Some(_) => {
-            return Err(Problem::refused(crate::reason::Reason::Conflict, "this bundle id names another content"));
+            return Err(Problem::refused(Reason::Conflict, "this bundle id names another content"));
         }
         None => {
             let inbox = InboxRecord {
@@ -162,6 +186,7 @@ async fn record(
                 erase_at: dispatch.erase_at.clone(),
                 dispatch: digest,
                 opened: None,
+                recall: None,
             };
             change.puts.push(put(Space::Inbox, &inbox_key, &inbox, Expect::Absent));
             false
@@ -222,6 +247,11 @@ impl Reception for Desk {
 
     fn offer<'a>(&'a self, caller: &'a Caller, offer: Offer) -> Answer<'a, TransferState> {
         Box::pin(async move {
+            match recalls::is_recalled(&self.0, &caller.institution, &offer.bundle) {
+                Ok(false) => {}
+                Ok(true) => return Err(tell(caller, &NotTaken::WasRecalled, Code::Refused)),
+                Err(problem) => return Err(tell(caller, &problem, Code::Internal)),
+            }
             self.0.receiver.offer(&caller.institution, &offer).await.map_err(|error| tell(caller, &error, error.code()))
         })
     }
@@ -258,6 +288,23 @@ impl Reception for Desk {
         Box::pin(async move {
             let taken = take(&self.0, &caller.institution, transfer, handover).await;
             taken.map_err(|error| tell(caller, &error, error.code())).map(answer_of)
+        })
+    }
+
+    fn abandon<'a>(&'a self, caller: &'a Caller, transfer: &'a TransferId) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let forgotten = self.0.receiver.forget(&caller.institution, transfer).await;
+            forgotten.map_err(|error| tell(caller, &error, error.code()))
+        })
+    }
+
+    fn recall<'a>(&'a self, caller: &'a Caller, recall: RecallRequest) -> Answer<'a, RecalledAnswer> {
+        Box::pin(async move {
+            let signed = Signed { text: recall.recall, signature: recall.signature };
+            match recalls::take(&self.0, &caller.institution, signed).await {
+                Ok(answer) => Ok(RecalledAnswer { recalled: answer.text, signature: answer.signature }),
+                Err(error) => Err(tell(caller, &error, error.code())),
+            }
         })
     }
 
@@ -298,19 +345,39 @@ async fn take(
         return Err(NotTaken::OtherTransfer("size"));
     }
     tracing::debug!(bundle = %dispatch.bundle, "stored");
-    let receipt = accept(gateway, from, &dispatch, signed, &handover.notices).await?;
+    let receipt = match accept(gateway, from, &dispatch, signed, &handover.notices).await {
+        Err(NotTaken::Problem(problem)) if problem.code == Reason::Recalled => {
+            let (vault, name) = (Arc::clone(&gateway.vault), stored.name);
+            let removed = tokio::task::spawn_blocking(move || vault.remove(&name)).await;
+            removed.map_err(std::io::Error::other).map_err(ReceiveError::from)?.map_err(ReceiveError::from)?;
+            return Err(NotTaken::WasRecalled);
+        }
+        accepted => accepted?,
+    };
     tracing::debug!(bundle = %dispatch.bundle, "receipt signed");
     Ok(receipt)
 }
 
 impl NotTaken {
+    /// Why, in one word, for an entry of the log.
+    const fn word(&self) -> &'static str {
+        match self {
+            Self::Statement(StatementError::Signature { .. }) => "signature",
+            Self::Statement(_) => "statement",
+            Self::OpinionStays => "opinion",
+            Self::RecallsNothing => "nothing of this partner's",
+            _ => "unable",
+        }
+    }
+
     /// All that the partner learns.
     fn code(&self) -> Code {
         match self {
             Self::Statement(StatementError::Signature { .. }) => Code::Signature,
             Self::Statement(StatementError::Time { .. }) => Code::Expired,
             Self::Statement(_) | Self::OtherTransfer(_) | Self::OtherNotices => Code::BadRequest,
-            Self::AnswersNothing => Code::Refused,
+            Self::AnswersNothing | Self::WasRecalled | Self::OpinionStays => Code::Refused,
+            Self::RecallsNothing => Code::NotFound,
             Self::Receive(error) => error.code(),
             Self::Problem(problem) if problem.status == 403 => Code::Refused,
             Self::Problem(problem) if problem.status == 409 => Code::Busy,

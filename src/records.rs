@@ -15,6 +15,7 @@ use crate::id::{BundleId, CaseId, ConsentId, Country, Digest, InstitutionId, Pur
 use crate::reason::Reason;
 use crate::statement::Kind;
 use crate::statement::dispatch::{Answers, Release, SealedBundle};
+use crate::statement::recall::{Cause, Recalled, RecalledText};
 use crate::statement::receipt::Receipt;
 
 pub use emergency::{Emergency, EmergencyPrivate, PURPOSE as EMERGENCY_PURPOSE};
@@ -170,12 +171,14 @@ pub enum State {
     Cancelled,
     /// Given up after the limits; a person must act.
     Failed,
+    /// Delivered, then recalled: the partner's signed word that it destroyed it is verified and recorded.
+    Recalled,
 }
 
 impl State {
     /// Whether nothing more will happen by itself.
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Delivered | Self::Refused | Self::Cancelled | Self::Failed)
+        matches!(self, Self::Delivered | Self::Refused | Self::Cancelled | Self::Failed | Self::Recalled)
     }
 
     /// The word as it stands in JSON.
@@ -188,6 +191,7 @@ impl State {
             Self::Refused => "refused",
             Self::Cancelled => "cancelled",
             Self::Failed => "failed",
+            Self::Recalled => "recalled",
         }
     }
 }
@@ -212,6 +216,31 @@ pub struct Attempt {
     /// When the receiver must have erased what it gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub erase_at: Option<String>,
+    /// The consent that the permit rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<ConsentId>,
+    /// The dispatch that the partner's receipt answers, by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dispatch: Option<Digest>,
+}
+
+/// A recall that was ordered: the signed recall is made of it, the same every time.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct RecallOrder {
+    /// Why.
+    pub cause: Cause,
+    /// When it was ordered.
+    pub issued: String,
+    /// The dispatch that delivered the bundle, by digest.
+    pub dispatch: Digest,
+    /// How often it was tried.
+    pub tries: u32,
+    /// Why the last try brought no answer.
+    pub reason: Option<Reason>,
+    /// When it is tried next; `None` once it is answered or given up.
+    pub next_try: Option<String>,
+    /// What the partner answered, signed and verified.
+    pub answer: Option<RecalledText>,
 }
 
 /// A bundle on its way out.
@@ -255,6 +284,9 @@ pub struct BundleRecord {
     pub reason: Option<Reason>,
     /// When it is tried next.
     pub next_attempt: Option<String>,
+    /// Its recall, once one was ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<RecallOrder>,
     state: State,
 }
 
@@ -302,6 +334,8 @@ impl BundleRecord {
             obligations: Vec::new(),
             notices_sha256: None,
             erase_at: None,
+            consent: None,
+            dispatch: None,
         });
         record
     }
@@ -330,6 +364,7 @@ impl BundleRecord {
             attempts: Vec::new(),
             reason: None,
             next_attempt: None,
+            recall: None,
             state,
         }
     }
@@ -352,6 +387,8 @@ impl BundleRecord {
             obligations: release.permit().open_obligations(),
             notices_sha256: Some(release.notices().sha256()),
             erase_at: release.permit().erase_at().map(clock::stamp),
+            consent: release.permit().consent().map(|(consent, _)| consent.clone()),
+            dispatch: None,
         });
         self.state = State::Sending;
         self.reason = None;
@@ -365,7 +402,8 @@ impl BundleRecord {
         debug_assert_eq!(receipt.text().bundle, self.bundle, "Receipt::verify compared the bundle");
         self.close_attempts("not delivered");
         if let Some(answered) = self.attempts.get_mut(attempt) {
-            answered.outcome = Some("delivered".to_owned());
+            answered.outcome = Some(DELIVERED.to_owned());
+            answered.dispatch = Some(receipt.text().dispatch);
             answered.reason = None;
         }
         self.state = State::Delivered;
@@ -399,6 +437,8 @@ impl BundleRecord {
             obligations: Vec::new(),
             notices_sha256: None,
             erase_at: None,
+            consent: None,
+            dispatch: None,
         });
         self.state = match reason {
             Reason::ConsentWithdrawn | Reason::CaseClosed => State::Cancelled,
@@ -456,6 +496,64 @@ impl BundleRecord {
         self
     }
 
+    /// The attempt that the partner's receipt answers.
+    pub fn delivering_attempt(&self) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.outcome.as_deref() == Some(DELIVERED))
+    }
+
+    /// Whether a recall was ordered and is neither answered nor given up.
+    pub fn recall_is_on_its_way(&self) -> bool {
+        self.recall.as_ref().is_some_and(|order| order.next_try.is_some())
+    }
+
+    /// A recall is ordered, due now. An order that was given up, or answered by a partner who had to keep the bundle, is
+    /// taken up as it was, so that the partner is asked with the same bytes.
+    #[must_use]
+    pub fn recall_ordered(mut self, cause: Cause, dispatch: Digest, now: Timestamp) -> Self {
+        let issued = clock::stamp(now);
+        let order = self.recall.get_or_insert_with(|| RecallOrder {
+            cause,
+            issued: issued.clone(),
+            dispatch,
+            tries: 0,
+            reason: None,
+            next_try: None,
+            answer: None,
+        });
+        order.answer = None;
+        order.next_try = Some(issued);
+        self
+    }
+
+    /// The recall brought no answer; it is tried again at `next`, or given up.
+    #[must_use]
+    pub fn recall_unanswered(mut self, reason: Reason, next: Option<Timestamp>) -> Self {
+        if let Some(order) = &mut self.recall {
+            order.tries = order.tries.saturating_add(1);
+            order.reason = Some(reason);
+            order.next_try = next.map(clock::stamp);
+        }
+        self
+    }
+
+    /// The partner's answer to the recall is here, and verified: the only way to recalled. A partner that had to keep
+    /// the bundle leaves it delivered.
+    #[must_use]
+    pub fn recalled(mut self, answer: &Recalled) -> Self {
+        debug_assert_eq!(answer.text().bundle, self.bundle, "Recalled::verify compared the bundle");
+        if let Some(order) = &mut self.recall {
+            order.tries = order.tries.saturating_add(1);
+            order.reason = None;
+            order.next_try = None;
+            order.answer = Some(answer.text().clone());
+            if answer.text().destroyed.is_some() {
+                self.state = State::Recalled;
+                self.reason = Some(order.cause.reason());
+            }
+        }
+        self
+    }
+
     /// Attempts whose outcome nobody knows yet: the partner may hold the bundle.
     pub fn open_attempts(&self) -> impl Iterator<Item = (usize, &Attempt)> {
         self.attempts.iter().enumerate().filter(|(_, attempt)| {
@@ -500,6 +598,24 @@ pub struct InboxRecord {
     pub dispatch: Digest,
     /// When it was first opened here.
     pub opened: Option<String>,
+    /// Its recall, once its sender recalled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recall: Option<TakenRecall>,
+}
+
+/// A recall that was verified: first recorded, then carried out.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TakenRecall {
+    /// Why the sender recalls it.
+    pub cause: Cause,
+    /// When it was first received.
+    pub received: String,
+    /// When the bundle was first opened here, as it was known when the recall was carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opened: Option<String>,
+    /// When the sealed file was destroyed; `None` while it still is to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed: Option<String>,
 }
 
 impl InboxRecord {
@@ -529,3 +645,6 @@ impl AcceptedDispatch {
         format!("{from}/{dispatch}").into_bytes()
     }
 }
+
+/// The outcome of the attempt that a receipt answers.
+const DELIVERED: &str = "delivered";

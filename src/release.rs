@@ -24,9 +24,11 @@ use crate::partner::Partner;
 use crate::problem::Problem;
 use crate::queue;
 use crate::reason::Reason;
-use crate::records::BundleRecord;
+use crate::recall;
+use crate::records::{BundleRecord, ConsentRecord};
 use crate::statement::Signed;
 use crate::statement::dispatch::{Dispatch, InOurLog, Release, SealedBundle, Why};
+use crate::statement::recall::Cause;
 use crate::statement::receipt::{About, Receipt};
 use crate::store::{LeaseToken, Settle, Space};
 use crate::vault::BlobName;
@@ -109,18 +111,36 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
         Ok(file) => Arc::new(file),
         Err(error) => return wait(gateway, row, job, &local(&error), "not delivered").await,
     };
-    if let Err(error) = send_noise(gateway, &partner, &mut line, &release, &file).await {
-        return wait(gateway, row, job, &error, "not delivered").await;
+    let sent = send_while_permitted(gateway, &row.value, decided_at, &partner, &mut line, &release, &file).await?;
+    match sent {
+        Sent::Whole => tracing::debug!(%bundle, "body sent"),
+        Sent::Broken(error) => return wait(gateway, row, job, &error, "not delivered").await,
+        Sent::Denied(denied) => {
+            // What is on its way ends with the line.
+            line = None;
+            let ended = deny(gateway, bundle_row(gateway, bundle)?, job, &denied).await?;
+            if matches!(ended, Ended::Stopped(_)) {
+                abandon(gateway, &partner, &mut line, &release).await;
+            }
+            return Ok(ended);
+        }
     }
-    tracing::debug!(%bundle, "body sent");
 
     // The header, under a permit that is fresh now: whatever was withdrawn meanwhile stops it here.
     let mut release = release;
     if gateway.epoch() != decided_at || !release.event().permit().is_fresh(gateway.now()) {
         decided_at = gateway.epoch();
+        // Read again: a withdrawal writes every bundle of the patient that is on its way.
+        row = bundle_row(gateway, bundle)?;
         let permit = match decide(gateway, &row.value)? {
             Ok(permit) => permit,
-            Err(denied) => return deny(gateway, row, job, &denied).await,
+            Err(denied) => {
+                let ended = deny(gateway, row, job, &denied).await?;
+                if matches!(ended, Ended::Stopped(_)) {
+                    abandon(gateway, &partner, &mut line, &release).await;
+                }
+                return Ok(ended);
+            }
         };
         (release, row) = let_go(gateway, row, sealed, permit).await?;
         if gateway.epoch() != decided_at {
@@ -133,7 +153,12 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     let signed = dispatch.sign(gateway.keys.signer());
     let digest = signed.digest();
     tracing::debug!(%bundle, %digest, "handing over");
-    let answer = match open_line(gateway, &partner, &mut line).await {
+    let opened = open_line(gateway, &partner, &mut line).await;
+    if gateway.epoch() != decided_at {
+        // Asked once more with nothing left in between: whatever is recorded by now stops the header.
+        return wait_for(gateway, bundle_row(gateway, bundle)?, job, Reason::PermitStale, "not delivered").await;
+    }
+    let answer = match opened {
         Ok(line) => line.hand_over(release, &signed, &file, &gateway.clock).await,
         Err(error) => Err(error),
     };
@@ -169,10 +194,37 @@ pub fn would_be_denied(
     record: &BundleRecord,
     without: Option<&ConsentId>,
 ) -> Result<Option<Reason>, Problem> {
-    let question = question_of(gateway, record, without)?;
+    let question = match question_of(gateway, record, without) {
+        Ok(question) => question,
+        // Whoever is no partner any more gets nothing; that must not keep a withdrawal from being recorded.
+        Err(problem) if problem.code == Reason::PartnerUnknown => return Ok(Some(Reason::PartnerUnknown)),
+        Err(problem) => return Err(problem),
+    };
     let denied = decision::decide(&gateway.gates(), &question, gateway.now()).err().map(|denied| denied.reason);
     // What passes by itself, or when a second person says yes, says nothing about the consent.
     Ok(denied.filter(|reason| !queue::passes_by_itself(*reason) && *reason != Reason::ApprovalNeeded))
+}
+
+/// Whether a delivered bundle has lost the consent that it was released under, and no other consent permits it now;
+/// `without` asks as if that consent were withdrawn.
+pub fn lost_its_consent(
+    gateway: &Gateway,
+    record: &BundleRecord,
+    without: Option<&ConsentId>,
+) -> Result<bool, Problem> {
+    let Some(consent) = record.delivering_attempt().and_then(|attempt| attempt.consent.as_ref()) else {
+        return Ok(false);
+    };
+    let kept = gateway.row::<ConsentRecord>(Space::Consent, consent.as_str().as_bytes())?;
+    let withdrawn = without == Some(consent) || kept.is_none_or(|row| row.value.withdrawn.is_some());
+    if !withdrawn {
+        return Ok(false);
+    }
+    match question_of(gateway, record, without) {
+        Ok(question) => Ok(decision::patient_forbids(&question, gateway.now())),
+        Err(problem) if problem.code == Reason::PartnerUnknown => Ok(true),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Adds to a change that a waiting bundle is cancelled, with its job.
@@ -207,7 +259,8 @@ async fn let_go(
     Ok((release, row))
 }
 
-/// Records the verified receipt: the only way to delivered.
+/// Records the verified receipt: the only way to delivered. Where the consent was withdrawn after the header had left,
+/// the recall is ordered in the same write.
 async fn settle(
     gateway: &Gateway,
     row: Row<BundleRecord>,
@@ -217,11 +270,13 @@ async fn settle(
 ) -> Result<Ended, Problem> {
     let record = row.value.clone().delivered(&receipt, attempt);
     let keep = put(Space::Index, &receipt_key(&record.bundle), receipt.signed(), crate::store::Expect::Any);
-    let change = Change {
-        puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged()), keep],
-        settle: vec![Settle::Done(job)],
-        ..Change::default()
-    };
+    let mut change = Change { puts: vec![keep], settle: vec![Settle::Done(job)], ..Change::default() };
+    // A withdrawal writes this row too: whichever of the two comes second sees the other.
+    let recalled = lost_its_consent(gateway, &record, None)?
+        && recall::order(&mut change, record.clone(), row.unchanged(), Cause::ConsentWithdrawn, gateway.now());
+    if !recalled {
+        change.puts.push(put(Space::Bundle, &row.key, &record, row.unchanged()));
+    }
     let receipt: Recorded<Receipt> = gateway.record(receipt, change).await?;
     tracing::info!(bundle = %record.bundle, partner = %record.partner, entry = receipt.place().seq, "delivered");
     Ok(Ended::Delivered)
@@ -304,6 +359,59 @@ async fn wait_for(
     };
     gateway.enter(event, change).await?;
     Ok(Ended::Waits(reason))
+}
+
+/// How sending the noise ended.
+enum Sent {
+    /// The partner has all of it.
+    Whole,
+    /// The line broke.
+    Broken(DeliverError),
+    /// The answer became no while it was on its way.
+    Denied(Box<Denied>),
+}
+
+/// Sends the noise for as long as the answer stays yes: whenever something changes that a decision depends on, it is
+/// asked again, and a no stops the bytes where they are.
+async fn send_while_permitted(
+    gateway: &Gateway,
+    record: &BundleRecord,
+    mut asked_at: u64,
+    partner: &Partner,
+    line: &mut Option<Line>,
+    release: &Recorded<Release>,
+    file: &Arc<File>,
+) -> Result<Sent, Problem> {
+    let mut changes = gateway.changes();
+    let mut sending = std::pin::pin!(send_noise(gateway, partner, line, release, file));
+    loop {
+        let epoch = gateway.epoch();
+        if asked_at != epoch {
+            asked_at = epoch;
+            if let Err(denied) = decide(gateway, record)? {
+                return Ok(Sent::Denied(Box::new(denied)));
+            }
+        }
+        tokio::select! {
+            sent = sending.as_mut() => return Ok(sent.map_or_else(Sent::Broken, |()| Sent::Whole)),
+            // The gateway that tells of changes outlives this.
+            _ = changes.changed() => {}
+        }
+    }
+}
+
+/// Tells the partner to drop the noise of a transfer that will not be. Where that fails, its own limit on resting
+/// transfers removes it: without the header nobody can read it.
+async fn abandon(gateway: &Gateway, partner: &Partner, line: &mut Option<Line>, release: &Recorded<Release>) {
+    let told = match open_line(gateway, partner, line).await {
+        Ok(line) => line.abandon(release).await,
+        Err(error) => Err(error),
+    };
+    let bundle = &release.event().sealed().bundle;
+    match told {
+        Ok(()) => tracing::debug!(%bundle, "abandoned"),
+        Err(error) => tracing::info!(%bundle, %error, "the partner was not told that a transfer is given up"),
+    }
 }
 
 /// Sends everything but the header: what the partner misses of it.

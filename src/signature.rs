@@ -30,8 +30,10 @@ pub enum Namespace {
     Receipt,
     /// An expert's opinion.
     Opinion,
-    /// A recall, and the answer to it.
+    /// That the sender wants a bundle destroyed.
     Recall,
+    /// What became of a recalled bundle at the receiver.
+    Recalled,
     /// That a named reader opened a bundle.
     Opened,
     /// A reply in a case: accepted, declined, more is needed.
@@ -40,8 +42,16 @@ pub enum Namespace {
 
 impl Namespace {
     /// Every namespace.
-    pub const ALL: &'static [Self] =
-        &[Self::Card, Self::Dispatch, Self::Receipt, Self::Opinion, Self::Recall, Self::Opened, Self::Message];
+    pub const ALL: &'static [Self] = &[
+        Self::Card,
+        Self::Dispatch,
+        Self::Receipt,
+        Self::Opinion,
+        Self::Recall,
+        Self::Recalled,
+        Self::Opened,
+        Self::Message,
+    ];
 
     /// The text that `ssh-keygen -Y verify -n` takes.
     pub const fn as_str(self) -> &'static str {
@@ -51,6 +61,7 @@ impl Namespace {
             Self::Receipt => "medseal-receipt@v1",
             Self::Opinion => "medseal-opinion@v1",
             Self::Recall => "medseal-recall@v1",
+            Self::Recalled => "medseal-recalled@v1",
             Self::Opened => "medseal-opened@v1",
             Self::Message => "medseal-message@v1",
         }

@@ -5,6 +5,7 @@
 
 pub mod dispatch;
 pub mod notices;
+pub mod recall;
 pub mod receipt;
 
 use serde::Serialize;

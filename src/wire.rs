@@ -53,12 +53,14 @@ impl fmt::Display for TransferId {
 pub enum Target {
     /// All transfers: `POST` offers one.
     Transfers,
-    /// One transfer: `PATCH` brings a segment, `HEAD` asks how far it is.
+    /// One transfer: `PATCH` brings a segment, `HEAD` asks how far it is, `DELETE` gives it up.
     Transfer(TransferId),
     /// The end of one transfer: `POST` hands over the age header with the dispatch.
     Handover(TransferId),
     /// The receipt for the dispatch with this digest: `GET`.
     Receipt(Digest),
+    /// Recalls of bundles that were delivered: `POST` brings one.
+    Recalls,
     /// Who answers, and what time it is there: `GET`.
     Ping,
 }
@@ -75,6 +77,7 @@ impl Target {
             ["transfers", bundle, sealed] => transfer(bundle, sealed).map(Self::Transfer),
             ["transfers", bundle, sealed, "handover"] => transfer(bundle, sealed).map(Self::Handover),
             ["receipts", dispatch] => dispatch.parse().ok().map(Self::Receipt),
+            ["recalls"] => Some(Self::Recalls),
             ["ping"] => Some(Self::Ping),
             _ => None,
         }
@@ -88,6 +91,7 @@ impl fmt::Display for Target {
             Self::Transfer(id) => write!(f, "{ROOT}/transfers/{id}"),
             Self::Handover(id) => write!(f, "{ROOT}/transfers/{id}/handover"),
             Self::Receipt(dispatch) => write!(f, "{ROOT}/receipts/{dispatch}"),
+            Self::Recalls => write!(f, "{ROOT}/recalls"),
             Self::Ping => write!(f, "{ROOT}/ping"),
         }
     }
@@ -187,6 +191,25 @@ pub struct ReceiptAnswer {
     /// The receipt: the exact bytes that are signed.
     pub receipt: String,
     /// The armoured SSHSIG over `receipt`.
+    pub signature: String,
+}
+
+/// A recall as it travels: the exact bytes and the signature over them. Not verified.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecallRequest {
+    /// The recall: the exact bytes that are signed.
+    pub recall: String,
+    /// The armoured SSHSIG over `recall`.
+    pub signature: String,
+}
+
+/// The answer to a recall as it travels. Not verified.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RecalledAnswer {
+    /// The answer: the exact bytes that are signed.
+    pub recalled: String,
+    /// The armoured SSHSIG over `recalled`.
     pub signature: String,
 }
 
@@ -379,6 +402,7 @@ mod tests {
             Target::Transfer(id.clone()),
             Target::Handover(id.clone()),
             Target::Receipt(Digest::of(b"y")),
+            Target::Recalls,
             Target::Ping,
         ] {
             assert_eq!(Target::parse(&target.to_string()), Some(target));

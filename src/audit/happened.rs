@@ -11,8 +11,9 @@ use crate::decision::{Approval, Basis, Denied, Permit};
 use crate::id::{BundleId, CaseId, ConsentId, Digest, InstitutionId, SubjectId};
 use crate::json::Object;
 use crate::reason::Reason;
-use crate::records::{BundleRecord, CaseRecord, Emergency, EmergencyPrivate, Outcome, Side};
+use crate::records::{BundleRecord, CaseRecord, Emergency, EmergencyPrivate, InboxRecord, Outcome, Side};
 use crate::statement::dispatch::{Dispatch, Release, SealedBundle};
+use crate::statement::recall::{Cause, Recall, Recalled};
 use crate::statement::receipt::Receipt;
 
 /// A change of state that carries no proof: what it was, on whom, and what only the subject's key may show.
@@ -110,13 +111,18 @@ impl Happened {
         subject: &SubjectId,
         reason: &str,
         cancelled: &[BundleId],
+        recalled: &[BundleId],
     ) -> Self {
+        let some = |bundles: &[BundleId]| json!(bundles.iter().take(100).collect::<Vec<_>>());
         Self::new(
             "consent",
-            json!({ "action": "withdrawn", "consent": consent, "version": version, "cancelled": cancelled.len() }),
+            json!({
+                "action": "withdrawn", "consent": consent, "version": version, "cancelled": cancelled.len(),
+                "recalled": recalled.len(),
+            }),
         )
         .on(subject)
-        .with_detail(json!({ "reason": reason, "cancelled": cancelled.iter().take(100).collect::<Vec<_>>() }))
+        .with_detail(json!({ "reason": reason, "cancelled": some(cancelled), "recalled": some(recalled) }))
     }
 
     /// A case was opened here, or first heard of from a partner.
@@ -267,6 +273,60 @@ impl Happened {
             .on(&record.subject)
     }
 
+    /// Somebody recalls a bundle that was delivered.
+    pub fn recall_ordered(record: &BundleRecord, cause: Cause, why: &str) -> Self {
+        Self::new(
+            "recall",
+            json!({
+                "action": "ordered", "bundle": record.bundle, "case": record.case, "to": record.partner,
+                "reason": cause.reason().code(),
+            }),
+        )
+        .on(&record.subject)
+        .with_detail(json!({ "reason": why }))
+    }
+
+    /// A recall got no answer that counts.
+    pub fn recall_unanswered(record: &BundleRecord, reason: Reason, gave_up: bool) -> Self {
+        Self::new(
+            "recall",
+            json!({
+                "action": "unanswered", "bundle": record.bundle, "case": record.case, "to": record.partner,
+                "reason": reason.code(), "gave_up": gave_up,
+            }),
+        )
+        .on(&record.subject)
+    }
+
+    /// A partner's recall is verified; it is carried out next.
+    pub fn recall_taken(taken: &InboxRecord, recall: Digest, subject: &SubjectId, cause: Cause) -> Self {
+        Self::new(
+            "recall",
+            json!({
+                "action": "taken", "bundle": taken.bundle, "case": taken.case, "from": taken.from, "recall": recall,
+                "reason": cause.reason().code(), "opened": taken.opened.is_some(),
+            }),
+        )
+        .on(subject)
+    }
+
+    /// A partner's recall was not accepted. Nothing that stands in it is repeated: whoever made it may have lied.
+    pub fn recall_refused(from: &InstitutionId, recall: Digest, why: &str) -> Self {
+        Self::new("recall", json!({ "action": "refused", "from": from, "recall": recall, "why": why }))
+    }
+
+    /// The sealed file of a recalled bundle is destroyed.
+    pub fn destroyed(record: &InboxRecord, subject: &SubjectId) -> Self {
+        Self::new(
+            "destroyed",
+            json!({
+                "bundle": record.bundle, "case": record.case, "from": record.from,
+                "sealed_sha256": record.sealed_sha256, "opened": record.opened.is_some(),
+            }),
+        )
+        .on(subject)
+    }
+
     /// A bundle came in, is stored and verified.
     pub fn received(dispatch: &Dispatch, digest: Digest, subject: &SubjectId, again: bool) -> Self {
         Self::new(
@@ -345,6 +405,33 @@ impl Event for Receipt {
             "received": text.received, "first_received": text.first_received, "their_log": text.head,
         }));
         Entry { kind: "receipt", facts, subject: Some(self.about().subject.clone()), detail: None }
+    }
+}
+
+impl Event for Recall {
+    fn entry(&self) -> Entry {
+        let text = self.text();
+        let facts = object(json!({
+            "action": "sent", "bundle": text.bundle, "case": text.case, "to": text.to, "dispatch": text.dispatch,
+            "recall": self.signed().digest(), "reason": text.reason.reason().code(), "attempt": self.attempt(),
+        }));
+        Entry { kind: "recall", facts, subject: Some(self.about().subject.clone()), detail: None }
+    }
+}
+
+impl Event for Recalled {
+    fn entry(&self) -> Entry {
+        let text = self.text();
+        let mut facts = object(json!({
+            "bundle": text.bundle, "case": self.about().case, "partner": text.from, "recall": text.recall,
+            "answer": self.signed().digest(), "their_log": text.head,
+        }));
+        let said = [("destroyed", &text.destroyed), ("opened", &text.opened)];
+        facts.extend(said.iter().filter_map(|(name, at)| Some(((*name).to_owned(), json!(at.as_ref()?)))));
+        if let Some(kept) = text.kept {
+            facts.insert("kept".to_owned(), json!(kept));
+        }
+        Entry { kind: "recalled", facts, subject: Some(self.about().subject.clone()), detail: None }
     }
 }
 

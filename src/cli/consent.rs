@@ -43,9 +43,11 @@ pub(super) struct Show {
     id: ConsentId,
 }
 
-/// Withdraws a consent: nothing leaves on it any more, and what waits is cancelled.
+/// Withdraws a consent: nothing leaves on it any more, what waits is cancelled, what was delivered is recalled.
 #[derive(Args, Debug)]
-#[command(after_help = "Example: medseal consent withdraw consent-0123456789abcdef --reason 'the patient called'")]
+#[command(after_help = "Example: medseal consent withdraw consent-0123456789abcdef --reason 'the patient called'\n\
+    A bundle that was delivered under it is recalled unless another consent of the patient permits it now:\n\
+    `medseal status BUNDLE` shows what the partner answered.")]
 pub(super) struct Withdraw {
     /// The consent.
     id: ConsentId,
@@ -99,9 +101,12 @@ impl Withdraw {
         for bundle in listed(&answer, "cancelled") {
             context.out.line(format!("cancelled: {}", bundle.as_str().unwrap_or_default()))?;
         }
+        for bundle in listed(&answer, "recalled") {
+            context.out.line(format!("delivered before, and recalled now: {}", bundle.as_str().unwrap_or_default()))?;
+        }
         for bundle in listed(&answer, "delivered") {
             let bundle = bundle.as_str().unwrap_or_default();
-            context.out.line(format!("delivered before, and so with the partner: {bundle}"))?;
+            context.out.line(format!("delivered before, and stays with the partner: {bundle}"))?;
         }
         Ok(Status::Done)
     }

@@ -54,10 +54,10 @@ fn list(context: &Context) -> Outcome {
             let field = |name| text(item, name);
             let (received, opened) = (moment(item, "received"), moment(item, "opened"));
             let what = [field("kind"), field("purpose")].join(" ");
-            vec![field("bundle"), field("case"), field("from"), what, received, opened]
+            vec![field("bundle"), field("case"), field("from"), what, field("state"), received, opened]
         })
         .collect();
-    context.out.table(&["BUNDLE", "CASE", "FROM", "KIND", "RECEIVED", "OPENED"], &rows)?;
+    context.out.table(&["BUNDLE", "CASE", "FROM", "KIND", "STATE", "RECEIVED", "OPENED"], &rows)?;
     Ok(Status::Done)
 }
 
@@ -68,13 +68,23 @@ fn show(context: &Context, bundle: &BundleId) -> Outcome {
         return Ok(Status::Done);
     }
     let notices = if item.get("notices").is_some() { "sealed to the reader; `medseal open` shows them" } else { "" };
+    let recall = &item["recall"];
+    let said = [("cause", ""), ("received", "received "), ("destroyed", "sealed file destroyed ")];
+    let recalled: Vec<String> = said
+        .iter()
+        .map(|(name, says)| (says, moment(recall, name)))
+        .filter(|(_, at)| !at.is_empty())
+        .map(|(says, at)| format!("{says}{at}"))
+        .collect();
     context.out.facts(&[
         ("bundle", text(&item, "bundle")),
         ("case", text(&item, "case")),
         ("from", text(&item, "from")),
         ("kind", text(&item, "kind")),
         ("purpose", text(&item, "purpose")),
+        ("state", text(&item, "state")),
         ("received", moment(&item, "received")),
+        ("recalled", recalled.join(", ")),
         ("opened", moment(&item, "opened")),
         ("erase by", moment(&item, "erase_at")),
         ("notices", notices.to_owned()),

@@ -102,7 +102,37 @@ fn show(context: &Context, bundle: &Value) -> Outcome {
         ("attempts", attempts.join("\n")),
         ("emergency", emergency),
         ("still to do", tasks(bundle)),
+        ("recall", recall(&bundle["recall"])),
         ("receipt", if bundle["receipt"].is_object() { "held; --json shows it".to_owned() } else { String::new() }),
     ])?;
     Ok(End::Done)
+}
+
+/// How far a recall is, and what the partner answered, in plain words; empty where none was ordered.
+fn recall(recall: &Value) -> String {
+    if !recall.is_object() {
+        return String::new();
+    }
+    let mut lines = vec![format!("ordered {} ({})", moment(recall, "issued"), text(recall, "cause"))];
+    let answer = &recall["answer"];
+    if answer.is_object() {
+        let (destroyed, opened) = (moment(answer, "destroyed"), moment(answer, "opened"));
+        lines.push(match destroyed.as_str() {
+            "" => format!("the partner has not destroyed it: {}", text(answer, "kept")),
+            at => format!("the partner destroyed its sealed file {at}; the signed answer is held, --json shows it"),
+        });
+        lines.push(match opened.as_str() {
+            "" => "its gateway knows of no opening before that".to_owned(),
+            at => format!("it had been opened there {at}: what was written out of it, people must destroy"),
+        });
+    } else if text(recall, "next_try").is_empty() {
+        lines.push(format!("given up: {}; `medseal recall BUNDLE` tries again", text(recall, "reason")));
+    } else {
+        let tried = match text(recall, "reason").as_str() {
+            "" => String::new(),
+            reason => format!("; tried {} times, {reason}", text(recall, "tries")),
+        };
+        lines.push(format!("not answered yet{tried}; next {}", moment(recall, "next_try")));
+    }
+    lines.join("\n")
 }

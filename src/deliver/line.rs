@@ -31,8 +31,8 @@ use crate::config;
 use crate::id::{Digest, InstitutionId};
 use crate::tls::{Tls, TlsFailure};
 use crate::wire::{
-    self, Code, ErrorAnswer, Handover, Limits, Offer, Pieces, Pong, ReceiptAnswer, RequestId, Target, TransferState,
-    socket,
+    self, Code, ErrorAnswer, Handover, Limits, Offer, Pieces, Pong, RecallRequest, RecalledAnswer, ReceiptAnswer,
+    RequestId, Target, TransferState, socket,
 };
 
 /// A secure line to one partner.
@@ -181,6 +181,19 @@ impl Line {
         self.none_expected(step, request, response).await
     }
 
+    /// Gives the transfer up: the partner drops what it has of it.
+    pub(super) async fn abandon_transfer(&mut self, offer: &Offer) -> Result<(), DeliverError> {
+        let call = Call::new(Step::Abandon, Method::DELETE, &Target::Transfer(offer.id()));
+        let (step, request) = (call.step, call.request.clone());
+        let response = self.send(call, self.limits.idle()).await?;
+        self.none_expected(step, request, response).await
+    }
+
+    /// Brings a recall. What comes back is not verified.
+    pub(super) async fn post_recall(&mut self, recall: &RecallRequest) -> Result<RecalledAnswer, DeliverError> {
+        self.ask(Call::new(Step::Recall, Method::POST, &Target::Recalls).json(recall), self.limits.idle()).await
+    }
+
     /// Hands over the header with the dispatch. What comes back is not verified.
     pub(super) async fn hand_over_header(
         &mut self,
@@ -216,7 +229,7 @@ impl Line {
         }
         if status.is_success() {
             self.sender = None;
-            return Err(DeliverError::BadAnswer { step, request, why: "a segment is acknowledged with 204" });
+            return Err(DeliverError::BadAnswer { step, request, why: "this is acknowledged with 204" });
         }
         Err(self.refused(step, request, status, &whole))
     }

@@ -1,4 +1,4 @@
-//! The only ways out: each wants the record of the decision that lets the bundle go.
+//! The only ways out: each wants the record of the decision that lets the bundle go, or that calls it back.
 //!
 //! Rule: while the partner gets noise, the recorded release is shown; for the header that makes it readable it is
 //! spent, so that the header leaves once for each recorded decision.
@@ -11,7 +11,8 @@ use crate::audit::log::Recorded;
 use crate::clock::Clock;
 use crate::statement::Signed;
 use crate::statement::dispatch::Release;
-use crate::wire::{Handover, Offer, ReceiptAnswer, TransferState};
+use crate::statement::recall::Recall;
+use crate::wire::{Handover, Offer, RecallRequest, RecalledAnswer, ReceiptAnswer, TransferState};
 
 impl Line {
     /// Offers the bundle and learns what the partner has of it. Nothing of its content leaves.
@@ -53,6 +54,21 @@ impl Line {
             return Err(DeliverError::Stale);
         }
         self.hand_over_header(&offer, &Handover { dispatch, signature, notices, header }).await
+    }
+
+    /// Gives up the transfer of a release that will not be: the partner drops the noise that it has of it.
+    pub async fn abandon(&mut self, release: &Recorded<Release>) -> Result<(), DeliverError> {
+        self.abandon_transfer(&self.offer_of(release.event())?).await
+    }
+
+    /// Brings a recall to the partner that received the bundle. What comes back is not verified.
+    pub async fn recall(&mut self, recall: Recorded<Recall>) -> Result<RecalledAnswer, DeliverError> {
+        let recall = recall.into_event();
+        if recall.text().to != *self.partner() {
+            return Err(DeliverError::WrongLine { partner: self.partner().clone() });
+        }
+        let Signed { text, signature } = recall.signed().clone();
+        self.post_recall(&RecallRequest { recall: text, signature }).await
     }
 
     /// What is offered for a release, on the line to the partner that it is for and on no other.

@@ -23,7 +23,8 @@ use crate::id::{BundleId, CaseId, InstitutionId};
 use crate::problem::{Item, Problem};
 use crate::queue;
 use crate::reason::Reason;
-use crate::records::{Attempt, BundleRecord, NewBundle, Side, State};
+use crate::recall;
+use crate::records::{Attempt, BundleRecord, NewBundle, RecallOrder, Side, State};
 use crate::release;
 use crate::statement::{Kind, Signed};
 use crate::store::{Expect, Put, Space};
@@ -247,6 +248,22 @@ pub struct BundleView {
     /// The partner's signed receipt, once the bundle is delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Signed>,
+    /// Its recall, once one was ordered, with what the partner answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recall: Option<RecallView>,
+}
+
+/// The recall of a bundle as the staff sees it.
+#[derive(Debug, Serialize)]
+pub struct RecallView {
+    /// Why, when, how often tried, when next, and what the partner answered.
+    #[serde(flatten)]
+    pub order: RecallOrder,
+    /// The recall: the exact bytes and our signature.
+    pub statement: Option<Signed>,
+    /// The partner's answer: the exact bytes and its signature.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Signed>,
 }
 
 impl BundleView {
@@ -269,14 +286,22 @@ impl BundleView {
             sealed_sha256: record.sealed.as_ref().map(|sealed| sealed.sealed_sha256),
             attempts: record.attempts,
             receipt: None,
+            recall: record.recall.map(|order| RecallView { order, statement: None, answered: None }),
         })
     }
 }
 
 /// One bundle.
 pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<BundleView, Problem> {
-    let view = BundleView::of(gateway, found(gateway, bundle)?.value)?;
-    Ok(BundleView { receipt: release::receipt_of(gateway, bundle)?, ..view })
+    let record = found(gateway, bundle)?.value;
+    let statement = recall::signed_recall(gateway, &record);
+    let mut view = BundleView::of(gateway, record)?;
+    view.receipt = release::receipt_of(gateway, bundle)?;
+    if let Some(shown) = &mut view.recall {
+        shown.statement = statement;
+        shown.answered = recall::answer_of(gateway, bundle)?;
+    }
+    Ok(view)
 }
 
 /// Every bundle, newest first.

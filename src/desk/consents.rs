@@ -1,6 +1,7 @@
 //! Consents: recorded, shown in plain words, withdrawn.
 //!
-//! Rule: a withdrawal cancels in the same atomic write whatever waits on that consent alone.
+//! Rule: a withdrawal cancels in the same atomic write whatever waits on that consent alone, and orders the recall of
+//! whatever was delivered on it.
 
 mod evidence;
 mod notices;
@@ -12,13 +13,15 @@ use super::{Staff, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
-use crate::config::CONSENTS_PER_PATIENT_MAX;
+use crate::config::{CONSENTS_PER_PATIENT_MAX, RECALLS_PER_WITHDRAWAL_MAX};
 use crate::consent::{Consent, ConsentError, Notice, NoticeStatus};
-use crate::gateway::{ConsentPrivate, Gateway, Row, Scan};
+use crate::gateway::{ConsentPrivate, Gateway, Row, Scan, put};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::recall;
 use crate::records::{ConsentRecord, State};
+use crate::statement::recall::Cause;
 use crate::store::{Expect, Put, Space};
 
 /// What `consent add` answers.
@@ -143,7 +146,9 @@ pub struct Withdrawn {
     pub version: u64,
     /// The bundles that no longer leave.
     pub cancelled: Vec<BundleId>,
-    /// Bundles that were delivered before: they cannot be called back by this.
+    /// The bundles that were delivered on it, or by mistake, and are being recalled.
+    pub recalled: Vec<BundleId>,
+    /// Bundles that were delivered and stay with the partner: they do not rest on this consent, or another permits them.
     pub delivered: Vec<BundleId>,
 }
 
@@ -174,11 +179,23 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
     let subject = record.subject.clone();
     // The reason stands in the entry's detail alone: the resource that earlier decisions read is never written again.
     let mut change = Change { puts: gateway.consent_version(&record, expect).into(), ..Change::default() };
-    let (mut cancelled, mut delivered) = (Vec::new(), Vec::new());
+    let (mut cancelled, mut recalled, mut delivered) = (Vec::new(), Vec::new(), Vec::new());
     for bundle in gateway.bundles_of(&subject)? {
         match bundle.value.state() {
-            State::Delivered => delivered.push(bundle.value.bundle.clone()),
-            // A bundle that is on the line, or may have arrived, is settled by its own next decision.
+            State::Delivered => {
+                let name = bundle.value.bundle.clone();
+                let ordered = bundle.value.recall_is_on_its_way()
+                    || recalled.len() < RECALLS_PER_WITHDRAWAL_MAX
+                        && crate::release::lost_its_consent(gateway, &bundle.value, Some(id))?
+                        && recall::order(
+                            &mut change,
+                            bundle.value.clone(),
+                            bundle.unchanged(),
+                            Cause::ConsentWithdrawn,
+                            now,
+                        );
+                if ordered { recalled.push(name) } else { delivered.push(name) }
+            }
             State::Waiting | State::Approval if bundle.value.open_attempts().next().is_none() => {
                 let denied = crate::release::would_be_denied(gateway, &bundle.value, Some(id))?;
                 if let Some(why) = denied {
@@ -186,12 +203,18 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
                     crate::release::cancel(&mut change, bundle, why, now);
                 }
             }
-            _ => {}
+            state if state.is_final() => {}
+            // On the line, or it may have arrived: its own next decision settles it. Its row is written as it was, so
+            // that whoever records at this moment that it was delivered has to look at the consent again.
+            _ => {
+                let expect = bundle.unchanged();
+                change.puts.push(put(Space::Bundle, &bundle.key, &bundle.value, expect));
+            }
         }
     }
-    let event = Happened::consent_withdrawn(id, record.version, &subject, reason, &cancelled);
+    let event = Happened::consent_withdrawn(id, record.version, &subject, reason, &cancelled, &recalled);
     gateway.enter(event.by(staff.uid), change).await?;
-    Ok(Withdrawn { consent: id.clone(), version: record.version, cancelled, delivered })
+    Ok(Withdrawn { consent: id.clone(), version: record.version, cancelled, recalled, delivered })
 }
 
 fn is_withdrawn(gateway: &Gateway, id: &ConsentId) -> Result<bool, Problem> {

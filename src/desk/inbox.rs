@@ -13,7 +13,8 @@ use crate::clock;
 use crate::gateway::{Gateway, Row, put};
 use crate::id::{BundleId, CaseId, Digest, InstitutionId, Purpose};
 use crate::problem::Problem;
-use crate::records::{AcceptedDispatch, CaseRecord, InboxRecord, OpinionRead, Outcome, Side};
+use crate::reason::Reason;
+use crate::records::{AcceptedDispatch, CaseRecord, InboxRecord, OpinionRead, Outcome, Side, TakenRecall};
 use crate::statement::Kind;
 use crate::store::Space;
 use crate::vault::BlobName;
@@ -41,6 +42,11 @@ pub struct InboxView {
     /// When everything in it must be erased, as the sender's dispatch says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erase_at: Option<String>,
+    /// `received`, or `recalled` by its sender.
+    pub state: &'static str,
+    /// Its recall: why, when, and when the sealed file was destroyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recall: Option<TakenRecall>,
 }
 
 /// A bundle that came in, with what is needed to open and check it.
@@ -89,6 +95,11 @@ pub fn show(gateway: &Gateway, bundle: &BundleId) -> Result<InboxItem, Problem> 
 /// The sealed file of a bundle that came in, and its size in bytes.
 pub fn content(gateway: &Gateway, bundle: &BundleId) -> Result<(File, u64), Problem> {
     let record = found(gateway, bundle)?.value;
+    if let Some(taken) = &record.recall {
+        let why = taken.cause.reason().meaning();
+        let detail = format!("{} has recalled {bundle}: {why}; it is not opened any more", record.from);
+        return Err(Problem::refused(Reason::Recalled, detail).about(bundle));
+    }
     let name = BlobName::theirs(&record.from, &record.bundle, &record.sealed_sha256);
     let file = gateway.vault.read(&name).map_err(|error| Problem::internal("the vault", &error))?;
     Ok((file, record.sealed_bytes))
@@ -118,7 +129,8 @@ pub struct OpinionOpened {
     pub author: Option<String>,
 }
 
-/// Records that a reader opened a bundle; an opinion's outcome goes to its case.
+/// Records that a reader opened a bundle; an opinion's outcome goes to its case. An opening that ended while the bundle
+/// was recalled is recorded like any other: it happened.
 pub async fn opened(gateway: &Gateway, staff: Staff, bundle: &BundleId, what: Opened) -> Result<InboxView, Problem> {
     let row = found(gateway, bundle)?;
     let expect = row.unchanged();
@@ -171,5 +183,7 @@ fn view(record: InboxRecord) -> InboxView {
         sealed_bytes: record.sealed_bytes,
         opened: record.opened,
         erase_at: record.erase_at,
+        state: if record.recall.is_some() { "recalled" } else { "received" },
+        recall: record.recall,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt as _;
 
 use axum::body::{Body, Bytes};
 use futures_util::StreamExt;
@@ -45,13 +46,14 @@ impl Read for BodyReader {
     }
 }
 
-/// A file as a response body, read on a blocking thread.
+/// A file as a response body, read on a blocking thread. A file that is removed meanwhile, because its sender recalled it,
+/// is not read on: the reader's end never comes.
 pub(super) fn file_as_body(mut file: File) -> Body {
     let (pieces, reader) = mpsc::channel::<io::Result<Bytes>>(PIECES_MAX);
     tokio::task::spawn_blocking(move || {
         loop {
             let mut piece = vec![0; PIECE_BYTES];
-            let piece = match file.read(&mut piece) {
+            let piece = match there(&file).and_then(|()| file.read(&mut piece)) {
                 Ok(0) => return,
                 Ok(count) => {
                     piece.truncate(count);
@@ -68,6 +70,10 @@ pub(super) fn file_as_body(mut file: File) -> Body {
     Body::from_stream(futures_util::stream::unfold(reader, |mut reader| async move {
         reader.recv().await.map(|piece| (piece, reader))
     }))
+}
+
+fn there(file: &File) -> io::Result<()> {
+    if file.metadata()?.nlink() == 0 { Err(io::Error::other("the file was removed")) } else { Ok(()) }
 }
 
 const PIECES_MAX: usize = 8;

@@ -163,6 +163,20 @@ async fn answer(
             let task = tokio::spawn(async move { reception.hand_over(&caller, &transfer, handover).await });
             Ok(json(StatusCode::OK, &task.await.map_err(|_| Code::Internal)??))
         }
+        (&Method::POST, Target::Recalls) => {
+            let recall = read_json(desk, announced, body).await?;
+            let (reception, caller) = (Arc::clone(&desk.reception), caller.clone());
+            // In a task of its own, as above: what is recorded as recalled is destroyed, whoever still listens.
+            let task = tokio::spawn(async move { reception.recall(&caller, recall).await });
+            Ok(json(StatusCode::OK, &task.await.map_err(|_| Code::Internal)??))
+        }
+        (&Method::DELETE, Target::Transfer(transfer)) => {
+            none_announced(announced)?;
+            desk.reception.abandon(caller, &transfer).await?;
+            let mut response = Response::new(Full::new(Bytes::new()));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            Ok(response)
+        }
         (&Method::HEAD, Target::Transfer(transfer)) => {
             none_announced(announced)?;
             Ok(progress(StatusCode::OK, desk.reception.progress(caller, &transfer).await?))

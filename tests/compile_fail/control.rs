@@ -3,11 +3,21 @@
 use medseal::audit::log::Recorded;
 use medseal::decision::Permit;
 use medseal::deliver::{DeliverError, Line};
+use medseal::records::BundleRecord;
 use medseal::statement::dispatch::Release;
-use medseal::wire::TransferState;
+use medseal::statement::recall::{Recall, Recalled};
+use medseal::wire::{RecalledAnswer, TransferState};
 
 async fn offer(line: &mut Line, release: &Recorded<Release>) -> Result<TransferState, DeliverError> {
     line.offer(release).await
+}
+
+async fn recall(line: &mut Line, recall: Recorded<Recall>) -> Result<RecalledAnswer, DeliverError> {
+    line.recall(recall).await
+}
+
+fn recalled(record: BundleRecord, answer: &Recalled) -> BundleRecord {
+    record.recalled(answer)
 }
 
 fn bundle(permit: &Permit) -> String {

@@ -1,100 +1,14 @@
 //! Is a bundle delivered exactly once, whenever either gateway is killed on the way?
-//!
-//! The daemon tells each step with one fixed phrase on standard error. Here that is a pipe in packet mode with every
-//! slot taken: an event gets through only after the test took a packet out, so the daemon stands still exactly between
-//! two steps for as long as the test likes, and is killed there.
 
 use std::collections::BTreeSet;
-use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
-use std::time::{Duration, Instant};
+use std::io::Write as _;
 
-use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::Value;
 
 use crate::site::{Pair, Ran, Site, medseal, ran};
+use crate::steps::{Steps, impatient, kill_after};
 
-/// Lets the daemon's events through one by one.
-struct Steps {
-    reader: PipeReader,
-    bytes: u64,
-    fillers: usize,
-}
-
-impl Steps {
-    fn new() -> (Self, PipeWriter) {
-        let (reader, mut writer) = std::io::pipe().expect("a pipe");
-        fcntl_setfl(&writer, OFlags::DIRECT | OFlags::NONBLOCK).expect("a pipe has a packet mode");
-        let mut fillers = 0;
-        while writer.write(b".").is_ok() {
-            fillers += 1;
-        }
-        fcntl_setfl(&writer, OFlags::DIRECT).expect("a pipe has a packet mode");
-        (Self { reader, bytes: fillers as u64, fillers }, writer)
-    }
-
-    /// Lets one more event through and waits until it is told.
-    fn next(&mut self) {
-        let taken = self.take();
-        assert!(taken > 0, "the daemon ended");
-        let (rest, deadline) = (self.bytes, Instant::now() + Duration::from_mins(1));
-        while self.bytes == rest {
-            assert!(Instant::now() < deadline, "the daemon never came to this step");
-            std::thread::sleep(Duration::from_millis(1));
-            self.bytes = rustix::io::ioctl_fionread(&self.reader).expect("a pipe");
-        }
-    }
-
-    fn take(&mut self) -> usize {
-        let mut packet = [0; 4096];
-        let taken = self.reader.read(&mut packet).expect("a pipe");
-        self.bytes -= (taken as u64).min(self.bytes);
-        taken
-    }
-
-    /// Lets everything through that is told by now, and counts the segments in it.
-    fn let_go(&mut self, segments: &mut usize) {
-        let mut packet = [0; 4096];
-        while rustix::io::ioctl_fionread(&self.reader).expect("a pipe") > 0 {
-            let bytes = self.reader.read(&mut packet).expect("a pipe");
-            *segments += usize::from(String::from_utf8_lossy(&packet[..bytes]).contains("segment taken"));
-        }
-    }
-
-    /// What the daemon told last. It must have ended.
-    fn last(mut self) -> String {
-        let mut told = String::new();
-        // A packet is read whole or its rest is lost.
-        let mut packet = [0; 4096];
-        loop {
-            match self.reader.read(&mut packet).expect("a pipe") {
-                0 => return told,
-                1 => {}
-                bytes => told = String::from_utf8_lossy(&packet[..bytes]).into_owned(),
-            }
-        }
-    }
-}
-
-/// Waits for events while the daemon runs, until one holds the phrase; then ends it.
-fn kill_after(site: &mut Site, mut steps: Steps, number: usize, phrase: &str) {
-    assert!(steps.fillers > number);
-    for _ in 0..=number {
-        steps.next();
-    }
-    site.kill();
-    let last = steps.last();
-    assert!(last.contains(phrase), "step {number} is {last:?}, not {phrase:?}");
-}
-
-fn impatient(site: &Site) {
-    let path = site.home.join("medseal.toml");
-    let text = std::fs::read_to_string(&path).expect("a configuration");
-    let text = text.replace("delay_s_first = 5", "delay_s_first = 1");
-    assert!(text.contains("delay_s_first = 1\n"), "{text}");
-    medseal::durable::replace(&path, text.as_bytes(), 0o644).expect("written");
-}
-
-fn inbox(site: &Site) -> Vec<Value> {
+pub(crate) fn inbox(site: &Site) -> Vec<Value> {
     site.run(&["inbox"]).ok().json["items"].as_array().expect("a list").clone()
 }
 
@@ -126,27 +40,27 @@ fn all_is_well(pair: &Pair) {
     assert_eq!(received.into_iter().collect::<BTreeSet<_>>(), sent);
 }
 
-fn logs_verify(pair: &Pair) {
+pub(crate) fn logs_verify(pair: &Pair) {
     for site in [&pair.hospital, &pair.institute] {
         assert_eq!(site.run(&["audit", "verify"]).ok().json["ok"], true);
     }
 }
 
 /// A letter to send, different every time.
-fn letter(pair: &Pair, number: usize) -> String {
+pub(crate) fn letter(pair: &Pair, number: usize) -> String {
     let path = pair.folder.path().join(format!("letter-{number}.txt"));
     medseal::durable::replace(&path, format!("Letter {number}: no finding.\n").as_bytes(), 0o600).expect("written");
     path.to_str().expect("a path").to_owned()
 }
 
-fn send(pair: &Pair, file: &str) -> std::process::Child {
+pub(crate) fn send(pair: &Pair, file: &str) -> std::process::Child {
     let mut command = medseal();
     command.arg("--home").arg(&pair.hospital.home).args(["--json", "send", file, "--case", &pair.case]);
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
     command.stderr(std::process::Stdio::piped()).spawn().expect("medseal runs")
 }
 
-fn ended(child: std::process::Child) -> Ran {
+pub(crate) fn ended(child: std::process::Child) -> Ran {
     ran(&child.wait_with_output().expect("it ends"))
 }
 
@@ -226,21 +140,10 @@ fn a_receiver_killed_within_a_large_body_goes_on_where_it_was() {
     impatient(&pair.hospital);
     pair.hospital.start();
     pair.institute.stop();
-    let path = pair.folder.path().join("scan.bin");
-    let mut file = std::fs::File::create_new(&path).expect("a file");
-    let mut noise = medseal::id::Digest::of(b"noise");
-    for _ in 0..LARGE_BYTES / BLOCK {
-        let block: Vec<u8> = (0..BLOCK / 32)
-            .flat_map(|_| {
-                noise = medseal::id::Digest::of(noise.as_bytes());
-                *noise.as_bytes()
-            })
-            .collect();
-        file.write_all(&block).expect("written");
-    }
+    let path = large_file(&pair);
     let (steps, pipe) = Steps::new();
     pair.institute.start_telling("off,medseal::reception=debug", pipe);
-    let bundle = ended(send(&pair, path.to_str().expect("a path"))).ok().text("bundle");
+    let bundle = ended(send(&pair, &path)).ok().text("bundle");
     kill_after(&mut pair.institute, steps, 5, "segment taken");
     let kept = std::fs::read_dir(pair.institute.home.join("vault/partial")).expect("the vault").count();
     assert_eq!(kept, 1, "what came is kept");
@@ -259,6 +162,23 @@ fn a_receiver_killed_within_a_large_body_goes_on_where_it_was() {
     pair.institute.run(&["open", &bundle, "--out", out.to_str().expect("a path")]).ok();
     assert!(std::fs::read(out.join("scan.bin")).expect("opened") == std::fs::read(&path).expect("sent"));
     logs_verify(&pair);
+}
+
+/// A file of noise that takes many segments to send.
+pub(crate) fn large_file(pair: &Pair) -> String {
+    let path = pair.folder.path().join("scan.bin");
+    let mut file = std::fs::File::create_new(&path).expect("a file");
+    let mut noise = medseal::id::Digest::of(b"noise");
+    for _ in 0..LARGE_BYTES / BLOCK {
+        let block: Vec<u8> = (0..BLOCK / 32)
+            .flat_map(|_| {
+                noise = medseal::id::Digest::of(noise.as_bytes());
+                *noise.as_bytes()
+            })
+            .collect();
+        file.write_all(&block).expect("written");
+    }
+    path.to_str().expect("a path").to_owned()
 }
 
 const LARGE_BYTES: usize = 104 << 20;

@@ -44,7 +44,7 @@ pub(crate) async fn dial(from: &Site, to: &Site) -> Raw {
 pub(crate) struct Delivered {
     pub(crate) offer: Offer,
     pub(crate) handover: Handover,
-    receipt: ReceiptAnswer,
+    pub(crate) receipt: ReceiptAnswer,
 }
 
 pub(crate) fn delivered(pair: &Pair) -> Delivered {

@@ -14,7 +14,7 @@ use medseal::receive::{self, Answer, Body, Caller, Receiver, Reception};
 use medseal::tls::{PeerTrust, Tls};
 use medseal::vault::Vault;
 use medseal::wire::{self, Code, Handover, Limits, Offer, Pong, Progress, ReceiptAnswer, SegmentHead, TransferId};
-use medseal::wire::{ErrorAnswer, Target, TransferState};
+use medseal::wire::{ErrorAnswer, RecallRequest, RecalledAnswer, Target, TransferState};
 use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -120,6 +120,14 @@ impl Reception for Front {
             receipts.insert(key, answer.clone());
             Ok(answer)
         })
+    }
+
+    fn abandon<'a>(&'a self, caller: &'a Caller, transfer: &'a TransferId) -> Answer<'a, ()> {
+        Box::pin(async move { self.receiver.forget(&caller.institution, transfer).await.map_err(|error| error.code()) })
+    }
+
+    fn recall<'a>(&'a self, _: &'a Caller, _: RecallRequest) -> Answer<'a, RecalledAnswer> {
+        Box::pin(async { Err(Code::Refused) })
     }
 
     fn receipt<'a>(&'a self, caller: &'a Caller, dispatch: &'a Digest) -> Answer<'a, Option<ReceiptAnswer>> {

@@ -29,10 +29,11 @@ pub(super) fn tell(timeline: &mut Timeline, stage: &Path, input: Option<&Path>) 
     refuse_without_consent(timeline, &hospital, &case, &documents)?;
     let consent = consent_to(timeline, stage, &hospital, &institute, &whose)?;
     catch_stray(timeline, &hospital, &case, &sample)?;
-    let bundle = deliver(timeline, &hospital, &case, &documents)?;
-    open_records(timeline, stage, &institute, &bundle, &documents)?;
+    let records = deliver(timeline, &hospital, &case, &documents)?;
+    open_records(timeline, stage, &institute, &records, &documents)?;
     bring_opinion_back(timeline, stage, &hospital, &institute, &case, &sample)?;
     withdraw(timeline, &hospital, &mut institute, &case, &consent, &documents)?;
+    recall(timeline, stage, &hospital, &institute, &records)?;
     verify_logs(timeline, stage, &hospital, &institute, &whose)?;
     Ok((hospital, institute))
 }
@@ -311,6 +312,34 @@ fn withdraw(
     timeline.seen(&format!("{} is back, and got nothing", institute.id()))
 }
 
+/// The withdrawal ordered it: what was delivered is called back as soon as the institute can be reached.
+fn recall(
+    timeline: &mut Timeline,
+    stage: &Path,
+    hospital: &Site,
+    institute: &Site,
+    bundle: &str,
+) -> Result<(), Failure> {
+    timeline.step("What was delivered is recalled, and the institute answers for it")?;
+    let status = await_state(hospital, bundle, "recalled")?;
+    let answer = entry(hospital, "recalled", bundle)?;
+    // While the institute was away the log says so; the last try is the one that was answered.
+    let shown = hospital.run(&["audit", "show"])?.done()?;
+    let entries = shown["items"].as_array().cloned().unwrap_or_default();
+    let is_ours = |entry: &&Value| entry["action"] == "sent" && entry["recall"] == answer["recall"];
+    let sent = entries.iter().rfind(is_ours).cloned().unwrap_or_default();
+    timeline.seen(&format!("{bundle}: the signed recall is entry {} of the log, then it left", sent["_seq"]))?;
+    let gone = entry(institute, "destroyed", bundle)?;
+    timeline.seen(&format!("{} destroyed the sealed file: entry {} of its log", institute.id(), gone["_seq"]))?;
+    timeline.seen(&format!("its signed answer is verified, and entry {}", answer["_seq"]))?;
+    if status["recall"]["answer"]["opened"].is_string() {
+        timeline.more("it says that the records had been opened before: that copy only people can destroy")?;
+    }
+    let out = stage.join("opened-after-recall");
+    let (code, sentence) = institute.run(&["open", bundle, "--out", text_of(&out)])?.refused()?;
+    timeline.refused(&code, &sentence)
+}
+
 fn verify_logs(
     timeline: &mut Timeline,
     stage: &Path,
@@ -361,7 +390,8 @@ fn entry(site: &Site, kind: &str, bundle: &str) -> Result<Value, Failure> {
 }
 
 fn await_state(site: &Site, bundle: &str, state: &str) -> Result<Value, Failure> {
-    let status = watch(site, bundle, |status| status["state"] == state || is_final(status))?;
+    let status =
+        watch(site, bundle, |status| status["state"] == state || (is_final(status) && !is_being_recalled(status)))?;
     if status["state"] == state {
         Ok(status)
     } else {
@@ -382,6 +412,10 @@ fn watch(site: &Site, bundle: &str, enough: impl Fn(&Value) -> bool) -> Result<V
         std::thread::sleep(PAUSE);
     }
     Err(Failure::try_again(format!("{bundle} did not get there in time")))
+}
+
+fn is_being_recalled(status: &Value) -> bool {
+    !status["recall"]["next_try"].is_null()
 }
 
 fn is_final(status: &Value) -> bool {
