@@ -60,6 +60,23 @@ fn a_permit_ends_with_the_consent_and_with_the_card() {
 }
 
 #[test]
+fn a_permit_ends_with_the_minority_for_which_a_parent_consented() {
+    let parent = with(consent(), |c| {
+        c["extension"] = json!([{"url": "urn:medseal:extension:grantor", "extension": [
+            {"url": "capacity", "valueCode": "parent"},
+            {"url": "verified-by", "valueString": "M. Rao"},
+            {"url": "verified-on", "valueDate": "2026-01-09"},
+        ]}]);
+    });
+    let mut asked = request(vec![on_file(&parent)]);
+    asked.birth_date = Some("2008-11-23".parse().expect("a day"));
+    // The birthday begins at midnight in Kolkata.
+    let permit = ask_at(&mut asked, "2026-11-22T18:29:30Z").expect("allowed");
+    assert_eq!(permit.expires(), at("2026-11-22T18:30:00Z"));
+    assert_eq!(code_at(&mut asked, "2026-11-22T18:30:00Z"), "CONSENT_EXPIRED");
+}
+
+#[test]
 fn a_shorter_life_may_be_configured_and_a_longer_one_may_not() {
     let asked = request(vec![on_file(&consent())]);
     for (configured, lives) in [(10, 10), (3600, 60)] {
