@@ -29,7 +29,8 @@ fn no_acknowledged_entry_is_lost_in_a_power_cut() {
 #[test]
 fn the_same_cuts_lose_entries_when_the_fdatasync_is_left_out() {
     let Some(mut rig) = Rig::new() else { return };
-    let tally = rig.cut(Subject::StoreWithoutFdatasync, 10, |tally| !tally.faults.is_empty());
+    // Ends at the first loss: the kernel may by chance have written everything before a cut.
+    let tally = rig.cut(Subject::StoreWithoutFdatasync, 100, |tally| !tally.faults.is_empty());
     assert!(!tally.faults.is_empty(), "the rig would not see a loss: {tally:?}");
 }
 
