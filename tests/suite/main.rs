@@ -68,3 +68,4 @@ mod whole_path;
 mod withdrawal_crash;
 mod withdrawal_recall;
 mod withdrawal_running;
+mod withdrawal_steps;
