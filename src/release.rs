@@ -277,6 +277,7 @@ async fn settle(
     if !recalled {
         change.puts.push(put(Space::Bundle, &row.key, &record, row.unchanged()));
     }
+    tracing::debug!(bundle = %record.bundle, recalled, "settling");
     let receipt: Recorded<Receipt> = gateway.record(receipt, change).await?;
     tracing::info!(bundle = %record.bundle, partner = %record.partner, entry = receipt.place().seq, "delivered");
     Ok(Ended::Delivered)

@@ -70,7 +70,7 @@ fn a_sender_killed_at_any_step_of_a_release_delivers_exactly_once() {
     pair.hospital.stop();
     impatient(&pair.hospital);
     let steps = ["permitted", "release recorded", "offered", "segment sent", "body sent", "handing over"];
-    let steps = steps.into_iter().chain(["receipt verified", "delivered"]);
+    let steps = steps.into_iter().chain(["receipt verified", "settling", "delivered"]);
     for (number, phrase) in steps.enumerate() {
         let (steps, pipe) = Steps::new();
         pair.hospital.start_telling("off,medseal::release=debug", pipe);

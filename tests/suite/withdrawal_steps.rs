@@ -97,7 +97,7 @@ fn a_withdrawal_between_any_two_steps_of_a_release_stops_it_or_recalls_what_was_
     let mut pair = Pair::ready();
     let mut consent = pair.consent.clone();
     let before = ["permitted", "release recorded", "offered", "segment sent", "body sent", "handing over"];
-    for (number, phrase) in before.into_iter().chain(["receipt verified"]).enumerate() {
+    for (number, phrase) in before.into_iter().chain(["receipt verified", "settling"]).enumerate() {
         pair.institute.stop();
         let bundle = ended(send(&pair, &letter(&pair, number))).ok().text("bundle");
         let waits = || !pair.hospital.run(&["status", &bundle]).ok().json["reason"].is_null();
