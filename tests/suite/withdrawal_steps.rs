@@ -82,7 +82,7 @@ fn release_with(home: &Home, bundle: &BundleId, consent: &ConsentId, phrase: &'s
         let due = || gateway.now() + jiff::SignedDuration::from_hours(1);
         let kind = queue::kind_of(&"nordhafen".parse().expect("an id"));
         while let Some(lease) = gateway.store().claim(&kind, "test", 3600, due()).expect("the queue") {
-            if release::attempt(&gateway, bundle, lease.token.clone()).await.is_err() {
+            if Box::pin(release::attempt(&gateway, bundle, lease.token.clone())).await.is_err() {
                 gateway.store().release(&lease.token).expect("given back");
             }
         }
