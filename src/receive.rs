@@ -10,6 +10,7 @@ mod receiver;
 mod requests;
 mod shares;
 mod transfer;
+mod turns;
 mod writer;
 
 use std::future::Future;
@@ -18,6 +19,7 @@ use std::pin::Pin;
 pub use self::body::{Body, BodyError};
 pub use self::listener::serve;
 pub use self::receiver::{Receiver, StoredBundle};
+pub use self::turns::Turn;
 use crate::id::{Digest, InstitutionId};
 use crate::reason::Reason;
 use crate::vault::VaultError;

@@ -27,6 +27,7 @@ use crate::statement::notices::SEALED_NOTICES_BYTES_MAX;
 use crate::statement::receipt::ReceiptText;
 use crate::statement::{Kind, Signed, StatementError};
 use crate::store::{Expect, Space};
+use crate::vault::BlobName;
 use crate::wire::{
     Code, Handover, Offer, Pong, Progress, RecallRequest, RecalledAnswer, ReceiptAnswer, SegmentHead, TransferId,
     TransferState,
@@ -293,8 +294,8 @@ impl Reception for Desk {
 
     fn abandon<'a>(&'a self, caller: &'a Caller, transfer: &'a TransferId) -> Answer<'a, ()> {
         Box::pin(async move {
-            let forgotten = self.0.receiver.forget(&caller.institution, transfer).await;
-            forgotten.map_err(|error| tell(caller, &error, error.code()))
+            let given_up = give_up(&self.0, &caller.institution, transfer).await;
+            given_up.map_err(|error| tell(caller, &error, error.code()))
         })
     }
 
@@ -324,6 +325,7 @@ async fn take(
     handover: Handover,
 ) -> Result<Signed, NotTaken> {
     let signed = Signed { text: handover.dispatch, signature: handover.signature };
+    let _turn = gateway.receiver.turn(from, transfer).await;
     if let Some(receipt) = receipt_for(gateway, from, &signed.digest())? {
         return Ok(receipt);
     }
@@ -347,15 +349,32 @@ async fn take(
     tracing::debug!(bundle = %dispatch.bundle, "stored");
     let receipt = match accept(gateway, from, &dispatch, signed, &handover.notices).await {
         Err(NotTaken::Problem(problem)) if problem.code == Reason::Recalled => {
-            let (vault, name) = (Arc::clone(&gateway.vault), stored.name);
-            let removed = tokio::task::spawn_blocking(move || vault.remove(&name)).await;
-            removed.map_err(std::io::Error::other).map_err(ReceiveError::from)?.map_err(ReceiveError::from)?;
+            remove_stored(gateway, stored.name).await?;
             return Err(NotTaken::WasRecalled);
         }
         accepted => accepted?,
     };
     tracing::debug!(bundle = %dispatch.bundle, "receipt signed");
     Ok(receipt)
+}
+
+/// Gives a transfer up for its sender. A handover that has begun ends first: once this is answered, either all of it is
+/// recorded, or nothing of it is here and no header that is still on its way can change that.
+async fn give_up(gateway: &Arc<Gateway>, from: &InstitutionId, transfer: &TransferId) -> Result<(), NotTaken> {
+    let _turn = gateway.receiver.turn(from, transfer).await;
+    gateway.receiver.forget(from, transfer).await?;
+    let inbox = gateway.row::<InboxRecord>(Space::Inbox, &InboxRecord::key(from, &transfer.bundle))?;
+    if inbox.is_none_or(|row| row.value.sealed_sha256 != transfer.sealed_sha256) {
+        // Put together, and then not recorded: nobody has been told of it.
+        remove_stored(gateway, BlobName::theirs(from, &transfer.bundle, &transfer.sealed_sha256)).await?;
+    }
+    tracing::debug!(bundle = %transfer.bundle, "given up");
+    Ok(())
+}
+
+async fn remove_stored(gateway: &Arc<Gateway>, name: BlobName) -> Result<(), ReceiveError> {
+    let vault = Arc::clone(&gateway.vault);
+    Ok(tokio::task::spawn_blocking(move || vault.remove(&name)).await.map_err(std::io::Error::other)??)
 }
 
 impl NotTaken {

@@ -377,8 +377,7 @@ impl BundleRecord {
     /// An attempt begins: the decision allows it.
     #[must_use]
     pub fn sending(mut self, at: Timestamp, release: &Release) -> Self {
-        // Whoever begins anew has asked the partner about the earlier ones, or never handed over their header.
-        self.close_attempts("not delivered");
+        self.doubt_open_attempts();
         self.attempts.push(Attempt {
             at: clock::stamp(at),
             decision: "permit".to_owned(),
@@ -425,21 +424,21 @@ impl BundleRecord {
         self
     }
 
-    /// A decision said no: it stays here, refused or cancelled.
+    /// The attempt that runs has not handed over its header, and will not.
+    #[must_use]
+    pub fn header_stayed(mut self) -> Self {
+        if let Some(last) = self.attempts.last_mut().filter(|last| last.outcome.is_none()) {
+            last.outcome = Some("not delivered".to_owned());
+        }
+        self
+    }
+
+    /// A decision said no: it stays here, refused or cancelled. Whoever says so has made sure that no earlier attempt
+    /// arrives any more.
     #[must_use]
     pub fn denied(mut self, reason: Reason, at: Timestamp) -> Self {
         self.close_attempts("not delivered");
-        self.attempts.push(Attempt {
-            at: clock::stamp(at),
-            decision: "deny".to_owned(),
-            reason: Some(reason),
-            outcome: Some("denied".to_owned()),
-            obligations: Vec::new(),
-            notices_sha256: None,
-            erase_at: None,
-            consent: None,
-            dispatch: None,
-        });
+        self.push_denial(reason, at);
         self.state = match reason {
             Reason::ConsentWithdrawn | Reason::CaseClosed => State::Cancelled,
             _ => State::Refused,
@@ -456,10 +455,12 @@ impl BundleRecord {
         if self.attempts.last().is_some_and(|last| last.decision == "deny" && last.reason == Some(reason)) {
             self.attempts.pop();
         }
-        let mut record = self.denied(reason, at);
-        record.state = State::Waiting;
-        record.next_attempt = Some(clock::stamp(next));
-        record
+        self.doubt_open_attempts();
+        self.push_denial(reason, at);
+        self.state = State::Waiting;
+        self.reason = Some(reason);
+        self.next_attempt = Some(clock::stamp(next));
+        self
     }
 
     /// A second person must confirm it; what nobody confirmed by `until` is given up.
@@ -486,10 +487,10 @@ impl BundleRecord {
         self
     }
 
-    /// The limits are reached, or it can never succeed.
+    /// The limits are reached, or it can never succeed. What nobody could find out about an attempt stays unknown.
     #[must_use]
     pub fn failed(mut self, reason: Reason) -> Self {
-        self.close_attempts("not delivered");
+        self.doubt_open_attempts();
         self.state = State::Failed;
         self.reason = Some(reason);
         self.next_attempt = None;
@@ -559,6 +560,28 @@ impl BundleRecord {
         self.attempts.iter().enumerate().filter(|(_, attempt)| {
             attempt.decision == "permit" && attempt.outcome.as_deref().is_none_or(|outcome| outcome == "unknown")
         })
+    }
+
+    /// An attempt that broke off, or that a crash cut short, may have arrived, and may yet: its header may still be on
+    /// its way while the partner says that it has none.
+    fn doubt_open_attempts(&mut self) {
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.outcome.is_none()) {
+            attempt.outcome = Some("unknown".to_owned());
+        }
+    }
+
+    fn push_denial(&mut self, reason: Reason, at: Timestamp) {
+        self.attempts.push(Attempt {
+            at: clock::stamp(at),
+            decision: "deny".to_owned(),
+            reason: Some(reason),
+            outcome: Some("denied".to_owned()),
+            obligations: Vec::new(),
+            notices_sha256: None,
+            erase_at: None,
+            consent: None,
+            dispatch: None,
+        });
     }
 
     fn close_attempts(&mut self, outcome: &str) {

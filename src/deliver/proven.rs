@@ -10,14 +10,14 @@ use super::{DeliverError, Line, outgoing};
 use crate::audit::log::Recorded;
 use crate::clock::Clock;
 use crate::statement::Signed;
-use crate::statement::dispatch::Release;
+use crate::statement::dispatch::{Release, SealedBundle};
 use crate::statement::recall::Recall;
 use crate::wire::{Handover, Offer, RecallRequest, RecalledAnswer, ReceiptAnswer, TransferState};
 
 impl Line {
     /// Offers the bundle and learns what the partner has of it. Nothing of its content leaves.
     pub async fn offer(&mut self, release: &Recorded<Release>) -> Result<TransferState, DeliverError> {
-        self.offer_transfer(&self.offer_of(release.event())?).await
+        self.offer_transfer(&self.offer_of(release.event().sealed())?).await
     }
 
     /// Sends what the partner misses of the bytes after the header. `acknowledged` hears of every segment that is
@@ -29,7 +29,7 @@ impl Line {
         file: &Arc<File>,
         acknowledged: impl FnMut(u64) + Send,
     ) -> Result<(), DeliverError> {
-        let offer = self.offer_of(release.event())?;
+        let offer = self.offer_of(release.event().sealed())?;
         measure(file, &offer)?;
         self.send_missing(&offer, state, file, acknowledged).await
     }
@@ -44,7 +44,7 @@ impl Line {
         clock: &Clock,
     ) -> Result<ReceiptAnswer, DeliverError> {
         let release = release.into_event();
-        let offer = self.offer_of(&release)?;
+        let offer = self.offer_of(release.sealed())?;
         measure(file, &offer)?;
         let header = outgoing::bytes(Arc::clone(file), 0..offer.header_bytes).await;
         let header = header.map_err(|source| DeliverError::LocalFile { source })?;
@@ -56,9 +56,10 @@ impl Line {
         self.hand_over_header(&offer, &Handover { dispatch, signature, notices, header }).await
     }
 
-    /// Gives up the transfer of a release that will not be: the partner drops the noise that it has of it.
-    pub async fn abandon(&mut self, release: &Recorded<Release>) -> Result<(), DeliverError> {
-        self.abandon_transfer(&self.offer_of(release.event())?).await
+    /// Gives up the transfer of a bundle that is not to arrive: the partner drops the noise that it has of it, and takes
+    /// no header for it any more. Nothing leaves with this, so it needs no permit.
+    pub async fn abandon(&mut self, sealed: &SealedBundle) -> Result<(), DeliverError> {
+        self.abandon_transfer(&self.offer_of(sealed)?).await
     }
 
     /// Brings a recall to the partner that received the bundle. What comes back is not verified.
@@ -71,9 +72,8 @@ impl Line {
         self.post_recall(&RecallRequest { recall: text, signature }).await
     }
 
-    /// What is offered for a release, on the line to the partner that it is for and on no other.
-    fn offer_of(&self, release: &Release) -> Result<Offer, DeliverError> {
-        let sealed = release.sealed();
+    /// What is offered of a sealed bundle, on the line to the partner that it is for and on no other.
+    fn offer_of(&self, sealed: &SealedBundle) -> Result<Offer, DeliverError> {
         if sealed.to != *self.partner() {
             return Err(DeliverError::WrongLine { partner: self.partner().clone() });
         }

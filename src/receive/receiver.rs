@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::journal::{Journal, Key, Opening};
 use super::transfer::Transfer;
+use super::turns::{Turn, Turns};
 use super::{Body, ReceiveError, writer};
 use crate::clock::Clock;
 use crate::durable;
@@ -40,6 +41,7 @@ pub struct Receiver {
     clock: Clock,
     open: Mutex<BTreeMap<Key, Arc<Transfer>>>,
     beginning: Mutex<BTreeSet<Key>>,
+    turns: Turns,
 }
 
 impl Receiver {
@@ -78,6 +80,7 @@ impl Receiver {
             clock,
             open: Mutex::new(open),
             beginning: Mutex::default(),
+            turns: Turns::default(),
         })
     }
 
@@ -258,9 +261,16 @@ impl Receiver {
         .await
     }
 
-    /// Forgets an open transfer and removes what it brought. A bundle that is stored already stays.
+    /// Waits until nobody hands this transfer over or gives it up, and keeps others from it.
+    pub async fn turn(&self, from: &InstitutionId, transfer: &TransferId) -> Turn<'_> {
+        self.turns.take(key(from, transfer)).await
+    }
+
+    /// Forgets a transfer and removes what it brought; one that is not known is forgotten already. A bundle that is
+    /// stored stays.
     pub async fn forget(self: &Arc<Self>, from: &InstitutionId, transfer: &TransferId) -> Result<(), ReceiveError> {
-        let Some(open) = self.find(from, transfer)? else { return Ok(()) };
+        let open = self.transfers().get(&key(from, transfer)).cloned();
+        let Some(open) = open else { return Ok(()) };
         let receiver = Arc::clone(self);
         blocking(move || receiver.discard(&open)).await
     }

@@ -66,6 +66,7 @@ mod survey_samples;
 mod tls_handshake;
 mod whole_path;
 mod withdrawal_crash;
+mod withdrawal_doubt;
 mod withdrawal_recall;
 mod withdrawal_running;
 mod withdrawal_steps;

@@ -58,6 +58,15 @@ impl Steps {
         }
     }
 
+    /// Lets the daemon tell whatever it likes from now on.
+    pub(crate) fn let_everything_go(self) {
+        std::thread::spawn(move || {
+            let mut reader = self.reader;
+            // Ends with the daemon.
+            std::io::copy(&mut reader, &mut std::io::sink())
+        });
+    }
+
     /// What the daemon told last. It must have ended.
     pub(crate) fn last(mut self) -> String {
         let mut told = String::new();

@@ -38,7 +38,7 @@ impl Visit for Message {
 
 impl Subscriber for At {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "medseal::release"
+        metadata.target().starts_with("medseal::release")
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

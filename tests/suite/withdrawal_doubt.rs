@@ -1,0 +1,82 @@
+//! What is a bundle called whose consent is withdrawn while nobody knows whether it arrived?
+
+use medseal::clock::Clock;
+use medseal::config::Home;
+use medseal::desk::{Staff, consents};
+use medseal::gateway::Gateway;
+
+use crate::crash_release::{ended, letter, logs_verify, send};
+use crate::site::Pair;
+use crate::steps::{Steps, impatient, kill_after};
+use crate::withdrawal_recall::sealed_files;
+
+/// A pair whose hospital does not run and comes back soon to what it has begun.
+fn pair() -> Pair {
+    let mut pair = Pair::ready();
+    pair.hospital.stop();
+    impatient(&pair.hospital);
+    pair
+}
+
+/// Withdraws the consent while the hospital's daemon does not run.
+fn withdraw(pair: &Pair) {
+    let gateway = Gateway::open(&Home::at(&pair.hospital.home), Clock::system()).expect("the hospital's home");
+    let consent = pair.consent.parse().expect("an id");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let withdrawn = runtime.block_on(consents::withdraw(&gateway, Staff { uid: 0 }, &consent, "she called"));
+    assert!(withdrawn.expect("it is withdrawn").cancelled.is_empty(), "nobody knows whether it arrived");
+    gateway.log.close().expect("the log ends well");
+}
+
+/// The partner has put the bundle together and not recorded it when the sender dies. Asked, it has no receipt; a moment
+/// later it has the bundle.
+#[test]
+fn a_bundle_that_arrives_after_the_partner_was_asked_is_recalled_and_never_called_cancelled() {
+    let mut pair = pair();
+    pair.institute.stop();
+    let (mut steps, pipe) = Steps::new();
+    pair.institute.start_telling("off,medseal::reception=debug", pipe);
+    pair.hospital.start();
+    let bundle = ended(send(&pair, &letter(&pair, 0))).ok().text("bundle");
+    for _told in ["segment taken", "dispatch verified"] {
+        steps.next();
+    }
+    // It stands still now, with the whole in its vault.
+    while sealed_files(&pair.institute) == 0 {}
+    pair.hospital.kill();
+    withdraw(&pair);
+
+    let log_before = pair.hospital.log().len();
+    pair.hospital.start_with(&[("MEDSEAL_LOG", "medseal::release=debug")]);
+    while !pair.hospital.log()[log_before..].contains("making sure") {}
+    let status = pair.hospital.run(&["status", &bundle]).ok();
+    assert_ne!(status.text("state"), "cancelled", "{}", status.stdout);
+    steps.let_everything_go();
+
+    pair.hospital.wait_for(&bundle, &["recalled"]);
+    assert_eq!(sealed_files(&pair.institute), 0);
+    logs_verify(&pair);
+}
+
+#[test]
+fn a_bundle_whose_header_never_left_is_cancelled_after_the_partner_promised_to_take_none() {
+    let mut pair = pair();
+    let (steps, pipe) = Steps::new();
+    pair.hospital.start_telling("off,medseal::release=debug", pipe);
+    let bundle = ended(send(&pair, &letter(&pair, 0))).ok().text("bundle");
+    kill_after(&mut pair.hospital, steps, 4, "body sent");
+    withdraw(&pair);
+
+    // While the partner is away nobody can know.
+    pair.institute.stop();
+    pair.hospital.start();
+    let status = pair.hospital.run(&["status", &bundle]).ok();
+    assert_ne!(status.text("state"), "cancelled", "{}", status.stdout);
+    pair.institute.start();
+    let status = pair.hospital.wait_for(&bundle, &["cancelled"]);
+    assert_eq!(status.text("reason"), "CONSENT_WITHDRAWN");
+    assert_eq!(pair.institute.run(&["inbox"]).ok().json["items"].as_array().map(Vec::len), Some(0));
+    let half = std::fs::read_dir(pair.institute.home.join("vault/partial")).expect("the vault").count();
+    assert_eq!(half, 0, "the noise of it stayed");
+    logs_verify(&pair);
+}
