@@ -82,6 +82,7 @@ reasons! {
     PatientMismatch "PATIENT_MISMATCH" "a document names another patient than the case" "take the file out, or say with --confirm-patient why it belongs to the case";
     BadName "BAD_NAME" "a file has a name that not every system can store" "rename the file";
     NotAFile "NOT_A_FILE" "something in the folder is neither a regular file nor a folder" "copy the content in place of the link or device";
+    OwnHome "OWN_HOME" "this belongs to a gateway's home, which holds its private keys" "name the folder that holds the records, and nothing else";
     Unreadable "UNREADABLE" "a file cannot be read" "check that it exists and who may read it";
     FileChanged "FILE_CHANGED" "a file changed while it was read" "wait until the export is complete, then send again";
     EmptyFolder "EMPTY_FOLDER" "a folder holds no file; a bag cannot carry it" "remove the folder, or put a file into it";

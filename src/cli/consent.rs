@@ -98,6 +98,9 @@ impl Withdraw {
             return Ok(Status::Done);
         }
         context.out.line(format!("{} is withdrawn", self.id))?;
+        for other in listed(&answer, "standing").iter().filter_map(Value::as_str) {
+            context.out.say(format!("note: {other} of the same patient still stands; `medseal consent show {other}`"));
+        }
         for bundle in listed(&answer, "cancelled") {
             context.out.line(format!("cancelled: {}", bundle.as_str().unwrap_or_default()))?;
         }
@@ -143,6 +146,7 @@ fn facts(context: &Context, consent: &Value) -> Result<(), Failure> {
     let cancelled = listed(consent, "cancelled").iter().filter_map(Value::as_str).map(str::to_owned);
     context.out.facts(&[
         ("consent", text(consent, "consent")),
+        ("patient", text(consent, "patient")),
         ("version", text(consent, "version")),
         ("source", text(consent, "source")),
         ("understood", understood.to_owned()),

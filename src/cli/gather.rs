@@ -1,7 +1,7 @@
 //! From the paths that a person names to the documents of a bundle, and from each document to its bytes.
 //!
 //! Rule: what cannot travel as it is, is refused by name before anything is sent: links, devices, empty folders,
-//! names that not every system can store. A document's bytes are those of the file that was found, unchanged since.
+//! names that not every system can store, whatever lies in a gateway's home. A document's bytes are those of the file that was found, unchanged since.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -129,6 +129,11 @@ struct Gathering {
 
 impl Gathering {
     fn named(&mut self, path: &Path) {
+        if let Ok(whole) = fs::canonicalize(path)
+            && whole.ancestors().skip(usize::from(!whole.is_dir())).any(is_a_home)
+        {
+            return self.problem(Reason::OwnHome, path, Reason::OwnHome.meaning().to_owned());
+        }
         let metadata = match fs::symlink_metadata(path) {
             Ok(metadata) => metadata,
             Err(error) => return self.problem(Reason::Unreadable, path, error.to_string()),
@@ -145,6 +150,9 @@ impl Gathering {
     fn folder(&mut self, folder: &Path, prefix: &str) {
         if prefix.matches('/').count() > crate::bundle::path::DEPTH_MAX {
             return self.problem(Reason::LimitExceeded, folder, "too many folders in folders".to_owned());
+        }
+        if is_a_home(folder) {
+            return self.problem(Reason::OwnHome, folder, Reason::OwnHome.meaning().to_owned());
         }
         let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
         let mut entries = match entries {
@@ -204,6 +212,11 @@ impl Gathering {
         self.found.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(self.found)
     }
+}
+
+/// Whether a folder is a gateway's home: what lies in it, private keys among it, is nobody's record.
+fn is_a_home(folder: &Path) -> bool {
+    folder.join("medseal.toml").is_file() && folder.join("keys").is_dir()
 }
 
 /// More problems than this are not listed one by one.

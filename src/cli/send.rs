@@ -88,6 +88,9 @@ impl Send {
             let path = path.as_str().unwrap_or_default();
             context.out.say(format!("note: {path}: nobody could check which patient this is about"));
         }
+        for empty in found.iter().filter(|found| found.bytes == 0) {
+            context.out.say(format!("note: {}: this file is empty", empty.path));
+        }
         self.waiting.end(context, &api, &sealed)
     }
 }

@@ -29,6 +29,9 @@ use crate::store::{Expect, Put, Space};
 pub struct ConsentView {
     /// Our id of it.
     pub consent: ConsentId,
+    /// Whose it is, as it names the patient; absent where it can no longer be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patient: Option<String>,
     /// Counts its changes, from 1.
     pub version: u64,
     /// Whether medseal can evaluate it.
@@ -75,13 +78,20 @@ pub async fn add(
     }
     let consent = gateway.read_consent(resource).map_err(|error| unusable(&error))?;
     let subject = gateway.new_subject(consent.patient())?;
-    if gateway.consents_of(&subject)?.len() >= CONSENTS_PER_PATIENT_MAX {
+    let on_file = gateway.consents_of(&subject)?;
+    if on_file.len() >= CONSENTS_PER_PATIENT_MAX {
         let detail = format!("{CONSENTS_PER_PATIENT_MAX} consents of this patient are on file, and no more are taken");
         return Err(Problem::bad_input(Reason::LimitExceeded, detail)
             .hint("every decision reads all of them; `medseal consent list --patient P` shows what there is"));
     }
     let resource = std::str::from_utf8(resource)
         .map_err(|_| Problem::bad_input(Reason::BadInput, "the consent is not UTF-8 text"))?;
+    for row in on_file.iter().filter(|row| row.value.withdrawn.is_none()) {
+        if gateway.consent_private(&row.value)?.is_some_and(|private| is_the_same(&private.resource, resource)) {
+            return Err(Problem::conflict(format!("this very consent is on file already as {}", row.value.consent))
+                .hint("nothing: it counts. On file twice, it would have to be withdrawn twice"));
+        }
+    }
     let words = consent.in_words().join(" ");
     let record = ConsentRecord {
         consent: ConsentId::random(),
@@ -103,6 +113,12 @@ pub async fn add(
     let event = Happened::consent_added(&record.consent, &subject, &words, sha256, &evidence);
     gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;
     Ok(ConsentView { evidence, ..view(&record, Ok(&consent)) })
+}
+
+/// Whether two resources say the same, however they are spaced and ordered.
+fn is_the_same(one: &str, other: &str) -> bool {
+    let value = |text| serde_json::from_str::<serde_json::Value>(text).ok();
+    one == other || value(one).is_some_and(|one| value(other) == Some(one))
 }
 
 /// One of the scans beside a consent, by its number from 1, opened.
@@ -144,6 +160,8 @@ pub struct Withdrawn {
     pub consent: ConsentId,
     /// Its new version.
     pub version: u64,
+    /// The patient's other consents that still stand.
+    pub standing: Vec<ConsentId>,
     /// The bundles that no longer leave.
     pub cancelled: Vec<BundleId>,
     /// The bundles that were delivered on it, or by mistake, and are being recalled.
@@ -156,10 +174,11 @@ pub struct Withdrawn {
 pub async fn withdraw(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: &str) -> Result<Withdrawn, Problem> {
     let reason = free_text("reason", reason, &gateway.config.limits)?;
     // A bundle that changes state at the same moment makes the write fail as a whole: then look again.
+    // Where somebody else withdrew it meanwhile, looking again says so.
     for _ in 0..RACES_MAX {
+        let was_withdrawn = is_withdrawn(gateway, id)?;
         match withdraw_once(gateway, staff, id, &reason).await {
-            Err(problem)
-                if problem.code == Reason::Conflict && problem.status == 409 && !is_withdrawn(gateway, id)? => {}
+            Err(problem) if problem.code == Reason::Conflict && problem.status == 409 && !was_withdrawn => {}
             answer => return answer,
         }
     }
@@ -214,7 +233,10 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
     }
     let event = Happened::consent_withdrawn(id, record.version, &subject, reason, &cancelled, &recalled);
     gateway.enter(event.by(staff.uid), change).await?;
-    Ok(Withdrawn { consent: id.clone(), version: record.version, cancelled, recalled, delivered })
+    let others = gateway.consents_of(&subject)?.into_iter().map(|row| row.value);
+    let standing = others.filter(|other| other.consent != *id && other.withdrawn.is_none()).map(|other| other.consent);
+    let standing = standing.collect();
+    Ok(Withdrawn { consent: id.clone(), version: record.version, standing, cancelled, recalled, delivered })
 }
 
 fn is_withdrawn(gateway: &Gateway, id: &ConsentId) -> Result<bool, Problem> {
@@ -246,6 +268,7 @@ fn described(gateway: &Gateway, record: &ConsentRecord) -> Result<ConsentView, P
 fn view(record: &ConsentRecord, consent: Result<&Consent, String>) -> ConsentView {
     ConsentView {
         consent: record.consent.clone(),
+        patient: consent.as_ref().ok().map(|consent| consent.patient().to_string()),
         version: record.version,
         understood: consent.is_ok(),
         source: consent.as_ref().ok().map(|consent| consent.source().word()),

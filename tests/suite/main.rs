@@ -15,6 +15,7 @@ mod break_glass_gate;
 mod bundle_bag;
 mod bundle_form;
 mod bundle_readers;
+mod careless_clerk;
 mod cli_contract;
 mod cli_open;
 mod cli_send;

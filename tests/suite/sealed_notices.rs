@@ -32,7 +32,7 @@ fn send_sensitive(pair: &Pair) -> crate::site::Ran {
         "2026-01-01".parse().expect("a day"),
         "2036-01-01".parse().expect("a day"),
     );
-    let mut consent: Value = serde_json::from_str(&consent).expect("JSON");
+    let mut consent: Value = serde_json::from_str(&crate::site::another(&consent)).expect("JSON");
     consent["provision"]["securityLabel"] =
         json!([{ "system": CONFIDENTIALITY, "code": "R" }, { "system": ACT_CODE, "code": "ETH" }]);
     pair.hospital.run(&["consent", "add", &file("consent.json", &consent.to_string())]).ok();

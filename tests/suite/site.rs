@@ -249,11 +249,18 @@ pub(crate) fn add_consent(hospital: &Site, folder: &Path, recipient: &Site, coun
         "2026-01-01".parse().expect("a day"),
         "2036-01-01".parse().expect("a day"),
     );
+    let text = another(&text);
     let path = folder.join(format!("consent-{}.json", recipient.id));
     std::fs::File::create(&path)
         .and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()))
         .expect("written");
     hospital.run(&["consent", "add", path.to_str().expect("a path")]).ok().text("consent")
+}
+
+/// The same consent under an id of its own: the very same is on file once only.
+pub(crate) fn another(consent: &str) -> String {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    consent.replace("sample-consent", &format!("sample-consent-{}", MADE.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// Opens the sample patient's case with this partner.
