@@ -227,6 +227,7 @@ fn gateway(home: &Home, now: Timestamp) -> Vec<Check> {
     let mut checks =
         vec![Check::well("gateway", format!("serves as {}, version {}", text(&facts, "id"), text(&facts, "software")))];
     checks.push(log(&api));
+    checks.extend(clock(&api, now));
     checks.extend(partners(&api, now));
     checks.push(queue(&api));
     checks.extend(emergencies(&api));
@@ -246,6 +247,21 @@ fn log(api: &Api) -> Check {
             Check::mend("log", found, keep)
         }
     }
+}
+
+/// A clock that was set back is seen by the newest entry of the log.
+fn clock(api: &Api, now: Timestamp) -> Option<Check> {
+    let checkpoint = api.text("/v1/audit/checkpoint").ok()?;
+    let newest = checkpoint.lines().nth(1)?.parse::<u64>().ok()?.checked_sub(1)?;
+    let entry = api.text(&format!("/v1/audit/entries?from={newest}&limit=1")).ok()?;
+    let at = read_stamp(&text(&serde_json::from_str::<Value>(&entry).ok()?, "_t"))?;
+    let behind = at.duration_since(now).as_secs();
+    Some(if behind > CLOCK_S_MAX {
+        let found = format!("it stands {behind} s before the newest entry of the log");
+        Check::mend("clock", found, "set it: a decision goes by this clock; then medseal audit replay --all")
+    } else {
+        Check::well("clock", "not before the newest entry of the log")
+    })
 }
 
 fn partners(api: &Api, now: Timestamp) -> Vec<Check> {
@@ -324,6 +340,9 @@ fn chain(error: impl std::error::Error + Send + Sync + 'static) -> String {
 
 /// Less than this, and a person should act, in days.
 const DAYS_LEFT_MIN: i64 = 30;
+
+/// More than this behind the log, and the clock was set back, in seconds.
+const CLOCK_S_MAX: i64 = 60;
 
 /// More than this between two clocks is worth a remark, in seconds.
 const SKEW_S_MAX: u64 = 60;

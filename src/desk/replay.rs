@@ -1,7 +1,10 @@
 //! Decisions of the past, taken again from what is kept: the entry with its facts, the documents, consents and policy
 //! sets that the facts name by digest.
 //!
-//! Rule: nothing that may have changed since is asked. What cannot be taken again is said, never counted as equal.
+//! Rule: nothing that may have changed since is asked. What cannot be taken again is said, never counted as equal. What
+//! a decision was told of consents, of people and of the time must also be what the log says.
+
+mod told;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,6 +12,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::told::Told;
 use crate::audit::happened::{ASKED, early_facts, permit_facts, refused_facts};
 use crate::audit::reader::{Detail, DetailError};
 use crate::bundle::document::Document;
@@ -103,7 +107,7 @@ pub enum NotAsItWas {
 }
 
 /// Something that is not as it was.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Difference {
     what: String,
     recorded: String,
@@ -131,9 +135,14 @@ pub fn replay(gateway: &Gateway, from: u64, limit: usize) -> Result<Replayed, Pr
         replayed.next = page.last().map(|(seq, _)| seq + 1);
     }
     let mut policies = Policies::default();
+    let mut told = Told::before(gateway, from)?;
     for (seq, line) in page {
-        match Leaf::read(&line) {
-            Ok(leaf) if is_decision(&leaf) => replay_one(gateway, &leaf, &mut policies, &mut replayed)?,
+        let leaf = Leaf::read(&line);
+        if let Ok(leaf) = &leaf {
+            told.hear(leaf);
+        }
+        match leaf {
+            Ok(leaf) if is_decision(&leaf) => replay_one(gateway, &leaf, &told, &mut policies, &mut replayed)?,
             Ok(_) => {}
             Err(error) => replayed.deviations.push(Deviation {
                 seq,
@@ -157,10 +166,16 @@ pub fn is_decision(leaf: &Leaf) -> bool {
     }
 }
 
-fn replay_one(gateway: &Gateway, leaf: &Leaf, policies: &mut Policies, replayed: &mut Replayed) -> Result<(), Problem> {
+fn replay_one(
+    gateway: &Gateway,
+    leaf: &Leaf,
+    told: &Told,
+    policies: &mut Policies,
+    replayed: &mut Replayed,
+) -> Result<(), Problem> {
     replayed.decisions += 1;
     let differences = match past(gateway, leaf, policies) {
-        Ok(past) => compare(leaf, &past),
+        Ok(past) => [compare(leaf, &past), told.compare(gateway, leaf, &past.asked)].concat(),
         Err(NotAsItWas::Changed(differences)) => differences,
         Err(NotAsItWas::Cannot { why, erased }) => {
             replayed.not_replayed.push(NotReplayed { seq: leaf.seq, why, erased });

@@ -30,6 +30,7 @@ mod crash_release;
 mod decision_gates;
 mod decision_monotone;
 mod deploy_files;
+mod dishonest_admin;
 mod docs_names;
 mod docs_reasons;
 mod duplicates;

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use crate::audit::export::verify_export;
+use crate::audit::export::{VERIFY_PY, verify_export};
 use crate::audit::note::{Checkpoint, LogKey};
 use crate::cli::Context;
 use crate::cli::answer::text;
@@ -53,6 +53,9 @@ impl Verify {
                 "warning: the export vouches for itself; compare the fingerprint of its key with the institution:",
             );
             context.out.say(format!("  {}  {}", key.name().as_str(), spaced(&key.fingerprint().to_string())));
+        }
+        if std::fs::read(export.join("verify.py")).is_ok_and(|found| found != VERIFY_PY.as_bytes()) {
+            context.out.say("warning: verify.py in the export is not the one of this medseal: run a copy of your own");
         }
         serde_json::to_value(&report).map_err(|error| Failure::unable(error.to_string()))
     }
