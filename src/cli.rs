@@ -18,6 +18,7 @@ mod gather;
 mod heads;
 mod inbox;
 mod init;
+mod interrupt;
 mod key;
 mod open;
 mod opening;

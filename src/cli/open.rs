@@ -18,6 +18,7 @@ use super::failure::{Failure, Outcome, Status};
 use super::gather::gather;
 use super::heads;
 use super::inbox;
+use super::interrupt::Interruptible;
 use super::opening::{self, Opened};
 use super::sender;
 use crate::bundle::document::PatientCheck;
@@ -90,7 +91,7 @@ impl Open {
         let notices = opening::notices(inbox::notices_of(&item)?.as_deref(), Some(&dispatch), &identities)?;
         let sealed = api.download(&format!("/v1/inbox/{bundle}/content"))?;
         let progress = context.out.progress("opening", dispatch.sealed_bytes);
-        let watched = Watched { from: sealed, progress: &progress };
+        let watched = Interruptible::new(Watched { from: sealed, progress: &progress }).context("signals")?;
         let opened = opening::open(watched, &identities, Some(&dispatch), notices.as_ref(), &self.out, self.extent())?;
         drop(progress);
         tell(&api, &opened)?;
@@ -108,7 +109,7 @@ impl Open {
         let notices = opening::notices(self.notices_beside()?.as_deref(), dispatch.as_ref(), &identities)?;
         let sealed = File::open(&self.what).with_context(name)?;
         let progress = context.out.progress("opening", sealed.metadata().with_context(name)?.len());
-        let watched = Watched { from: sealed, progress: &progress };
+        let watched = Interruptible::new(Watched { from: sealed, progress: &progress }).context("signals")?;
         let opened =
             opening::open(watched, &identities, dispatch.as_ref(), notices.as_ref(), &self.out, self.extent())?;
         drop(progress);

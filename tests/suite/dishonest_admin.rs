@@ -8,6 +8,7 @@ use medseal::audit::reader::Detail;
 use medseal::clock::{Clock, read_stamp, stamp};
 use medseal::config::Home;
 use medseal::desk::replay::{Replayed, replay};
+use medseal::durable;
 use medseal::gateway::{ConsentPrivate, Gateway, put};
 use medseal::id::ConsentId;
 use medseal::leaf::Leaf;
@@ -216,7 +217,7 @@ fn a_verifier_in_an_export_that_is_not_ours_is_said() {
     let own = medseal::id::Digest::of(medseal::audit::export::VERIFY_PY.as_bytes()).to_string();
     assert!(sums.contains(&own));
     let sums = sums.replace(&own, &medseal::id::Digest::of(lying).to_string());
-    std::fs::write(folder.join("verify.py"), lying).expect("written");
-    std::fs::write(folder.join("SHA256SUMS"), sums).expect("written");
+    durable::replace(&folder.join("verify.py"), lying, 0o644).expect("written");
+    durable::replace(&folder.join("SHA256SUMS"), sums.as_bytes(), 0o644).expect("written");
     assert!(verify().stderr.contains("verify.py in the export is not the one of this medseal"));
 }
