@@ -16,6 +16,7 @@ use crate::clock::{Clock, Timestamp, read_stamp};
 use crate::config::{Config, Home};
 use crate::keys::{ConsentManagers, Keys};
 use crate::policy::Policy;
+use crate::reason::Reason;
 
 /// Checks configuration, permissions, disk, keys, policies, partners, the gateway and its log.
 #[derive(Args, Debug)]
@@ -309,13 +310,24 @@ fn ping(api: &Api, id: &str) -> Result<i64, ApiError> {
 fn queue(api: &Api) -> Check {
     match api.get("/v1/queue") {
         Err(error) => Check::mend("queue", error.to_string(), "read the gateway's own log"),
-        Ok(queue) => match items(&queue).len() {
-            0 => Check::well("queue", "nothing waits"),
-            1 => Check::well("queue", "1 bundle waits or is on its way; medseal queue says for what"),
-            waiting => {
-                Check::well("queue", format!("{waiting} bundles wait or are on their way; medseal queue says for what"))
+        Ok(queue) => {
+            let stuck = items(&queue).iter().find(|bundle| text(bundle, "reason") == Reason::Internal.code());
+            let waiting = items(&queue).len();
+            match (stuck, waiting) {
+                (Some(bundle), _) => {
+                    let id = text(bundle, "bundle");
+                    let found =
+                        format!("{id} cannot leave: its sealed file in the vault is gone, changed or unreadable");
+                    Check::mend("queue", found, format!("look at the disk and the gateway's own log, send {id} anew"))
+                }
+                (None, 0) => Check::well("queue", "nothing waits"),
+                (None, 1) => Check::well("queue", "1 bundle waits or is on its way; medseal queue says for what"),
+                (None, _) => Check::well(
+                    "queue",
+                    format!("{waiting} bundles wait or are on their way; medseal queue says for what"),
+                ),
             }
-        },
+        }
     }
 }
 

@@ -221,3 +221,22 @@ fn a_verifier_in_an_export_that_is_not_ours_is_said() {
     durable::replace(&folder.join("SHA256SUMS"), sums.as_bytes(), 0o644).expect("written");
     assert!(verify().stderr.contains("verify.py in the export is not the one of this medseal"));
 }
+
+#[test]
+fn a_sealed_file_that_was_swapped_never_leaves_and_doctor_names_its_bundle() {
+    let mut pair = Pair::ready();
+    pair.institute.stop();
+    let bundle = pair.send(&[]).ok().text("bundle");
+    pair.hospital.wait_for(&bundle, &["waiting"]);
+    pair.hospital.stop();
+    let sealed = pair.hospital.home.join("vault/sealed").join(&bundle);
+    durable::replace(&sealed, b"another bundle's bytes", 0o600).expect("written");
+    pair.institute.start();
+    pair.hospital.start();
+    while pair.hospital.run(&["status", &bundle]).ok().json["reason"] != "INTERNAL" {
+        std::thread::yield_now();
+    }
+    let doctor = pair.hospital.run(&["doctor"]);
+    assert!(doctor.status == 1 && doctor.stdout.contains(&format!("{bundle} cannot leave")), "{}", doctor.stdout);
+    assert!(pair.institute.run(&["inbox"]).ok().json["items"].as_array().expect("a list").is_empty());
+}
