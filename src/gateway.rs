@@ -7,6 +7,7 @@ mod draft;
 mod evidence;
 mod leftovers;
 mod on_file;
+mod partners;
 mod parts;
 mod policies;
 mod rows;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 
 pub use draft::{Draft, Drafts, OpinionFacts, OpinionStatus};
 pub use on_file::{ConsentPrivate, Scan};
+pub use parts::Person;
 pub use policies::Reloaded;
 pub use rows::Row;
 
@@ -31,10 +33,9 @@ use crate::config::{Config, ConfigError, Home, People};
 use crate::decision::Gates;
 use crate::id::{Country, Digest, InstitutionId};
 use crate::keys::{ConsentManagers, Keys};
-use crate::partner::{Partner, SignedCard, log_name};
+use crate::partner::{SignedCard, log_name};
 use crate::policy::Policy;
 use crate::problem::Problem;
-use crate::reason::Reason;
 use crate::receive::Receiver;
 use crate::store::{Put, Space, Store};
 use crate::subject::Subjects;
@@ -71,6 +72,7 @@ pub struct Gateway {
     pub drafts: Drafts,
     store: Arc<dyn Store>,
     policy: RwLock<Arc<Policy>>,
+    cards: partners::Read,
     reloading: tokio::sync::Mutex<()>,
     epoch: AtomicU64,
     changes: watch::Sender<u64>,
@@ -176,6 +178,7 @@ impl Gateway {
             tls,
             subjects,
             store,
+            cards: partners::Read::default(),
             policy: RwLock::new(policy),
             reloading: tokio::sync::Mutex::default(),
             receiver: Arc::new(receiver),
@@ -239,31 +242,6 @@ impl Gateway {
     /// Records an event whose record no later step asks for.
     pub async fn enter<E: Event + Send + 'static>(&self, event: E, change: Change) -> Result<(), Problem> {
         self.record(event, change).await.map(|recorded| drop(recorded.into_event()))
-    }
-
-    /// The registered partner with this id; removed ones are no partners.
-    pub fn partner(&self, id: &InstitutionId) -> Result<Partner, Problem> {
-        self.row::<Partner>(Space::Partner, id.as_str().as_bytes())?
-            .map(|row| row.value)
-            .filter(Partner::is_registered)
-            .ok_or_else(|| Problem::bad_input(Reason::PartnerUnknown, format!("{id} is not a registered partner")))
-    }
-
-    /// The partner with this id, as it was last known: a removed one too.
-    pub fn known_partner(&self, id: &InstitutionId) -> Result<Partner, Problem> {
-        self.row::<Partner>(Space::Partner, id.as_str().as_bytes())?
-            .map(|row| row.value)
-            .ok_or_else(|| Problem::bad_input(Reason::PartnerUnknown, format!("{id} was never a partner here")))
-    }
-
-    /// Every registered partner.
-    pub fn partners(&self) -> Result<Vec<Partner>, Problem> {
-        Ok(self
-            .rows::<Partner>(Space::Partner, b"")?
-            .into_iter()
-            .map(|row| row.value)
-            .filter(Partner::is_registered)
-            .collect())
     }
 
     /// Makes TLS trust exactly the partners that may exchange now.

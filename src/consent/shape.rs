@@ -3,6 +3,8 @@
 //!
 //! Rule: what the table does not name is refused. A consent whose unknown part is passed over could deny what we permit.
 
+use std::fmt;
+
 use super::ConsentError;
 use super::tree::Tree;
 
@@ -51,7 +53,7 @@ pub(super) fn check(resource: &Tree) -> Result<Release, ConsentError> {
         }
     };
     refuse_modifiers(resource, "Consent")?;
-    object(resource, table, "")?;
+    object(resource, table, At::Root)?;
     Ok(release)
 }
 
@@ -72,25 +74,42 @@ fn refuse_modifiers(tree: &Tree, at: &str) -> Result<(), ConsentError> {
     }
 }
 
+/// Where an element stands; written out only when there is something to say about it.
+#[derive(Clone, Copy)]
+pub(super) enum At<'a> {
+    Root,
+    In(&'a Self, &'a str),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root => Ok(()),
+            Self::In(Self::Root, key) => f.write_str(key),
+            Self::In(parent, key) => write!(f, "{parent}.{key}"),
+        }
+    }
+}
+
 /// Refuses an object that has any element beside the table's, at any depth.
-pub(super) fn object(tree: &Tree, table: &Table, at: &str) -> Result<(), ConsentError> {
+pub(super) fn object(tree: &Tree, table: &Table, at: At<'_>) -> Result<(), ConsentError> {
     let Tree::Object(fields) = tree else {
-        return Err(ConsentError::Invalid { at: at.to_owned(), expected: "an object" });
+        return Err(ConsentError::Invalid { at: at.to_string(), expected: "an object" });
     };
     for (key, value) in fields {
         let Some((_, kind)) = table.0.iter().find(|(known, _)| known == key) else {
-            return Err(unsupported(at, key));
+            return Err(unsupported(&at.to_string(), key));
         };
-        let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-        let invalid = |expected| Err(ConsentError::Invalid { at: at.clone(), expected });
+        let at = At::In(&at, key);
+        let invalid = |expected| Err(ConsentError::Invalid { at: at.to_string(), expected });
         match (kind, value) {
             (Kind::Passed, _)
             | (Kind::Text, Tree::Text(_))
             | (Kind::Flag, Tree::Flag(_))
             | (Kind::Number, Tree::Number) => {}
-            (Kind::One(table), Tree::Object(_)) => object(value, table, &at)?,
+            (Kind::One(table), Tree::Object(_)) => object(value, table, at)?,
             (Kind::Many(table), Tree::List(list)) => {
-                list.iter().try_for_each(|element| object(element, table, &at))?;
+                list.iter().try_for_each(|element| object(element, table, at))?;
             }
             (Kind::Texts, Tree::List(list)) if list.iter().all(|element| matches!(element, Tree::Text(_))) => {}
             (Kind::Text, _) => return invalid("a text"),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gateway, Row, put};
+use super::{Gateway, Person, Row, put};
 use crate::bundle::document::Document;
 use crate::consent::{Consent, ConsentError, Network};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
@@ -86,24 +86,23 @@ impl Gateway {
 
     /// The resource of a consent; `None` when the subject was erased.
     pub fn consent_private(&self, record: &ConsentRecord) -> Result<Option<ConsentPrivate>, Problem> {
-        self.open_parts(Space::Consent, record.consent.as_str().as_bytes(), &record.subject)
+        self.person(&record.subject)?.map_or(Ok(None), |person| person.consent(&record.consent))
     }
 
     /// What the case's sealed part holds; empty when the subject was erased.
     pub fn case_private(&self, record: &CaseRecord) -> Result<CasePrivate, Problem> {
-        let key = CaseRecord::key(&record.side, &record.case);
-        Ok(self.open_parts(Space::Case, &key, &record.subject)?.unwrap_or_default())
+        self.person(&record.subject)?.map_or_else(|| Ok(CasePrivate::default()), |person| person.case(record))
     }
 
     /// The documents of a bundle, as they were surveyed; `None` when the subject was erased.
     pub fn documents_of(&self, record: &BundleRecord) -> Result<Option<Vec<Document>>, Problem> {
-        self.open_parts(Space::Bundle, record.bundle.as_str().as_bytes(), &record.subject)
+        self.person(&record.subject)?.map_or(Ok(None), |person| person.documents(&record.bundle))
     }
 
     /// What a bundle's sealed part holds of the emergency under which it leaves; `None` when there is none, or the
     /// subject was erased.
     pub fn emergency_private(&self, record: &BundleRecord) -> Result<Option<EmergencyPrivate>, Problem> {
-        self.open_parts(Space::Bundle, &emergency_name(&record.bundle), &record.subject)
+        self.person(&record.subject)?.map_or(Ok(None), |person| person.emergency(&record.bundle))
     }
 
     /// The puts of what a bundle's sealed part holds of its emergency.
@@ -126,6 +125,28 @@ impl Gateway {
             Ok(())
         })?;
         Ok(rows)
+    }
+}
+
+impl Person<'_> {
+    /// What is sealed of a consent; `None` when there is nothing.
+    pub fn consent(&self, consent: &ConsentId) -> Result<Option<ConsentPrivate>, Problem> {
+        self.parts(Space::Consent, consent.as_str().as_bytes())
+    }
+
+    /// What is sealed of a case; empty when there is nothing.
+    pub fn case(&self, record: &CaseRecord) -> Result<CasePrivate, Problem> {
+        Ok(self.parts(Space::Case, &CaseRecord::key(&record.side, &record.case))?.unwrap_or_default())
+    }
+
+    /// The documents of a bundle, as they were surveyed; `None` when there is nothing.
+    pub fn documents(&self, bundle: &BundleId) -> Result<Option<Vec<Document>>, Problem> {
+        self.parts(Space::Bundle, bundle.as_str().as_bytes())
+    }
+
+    /// What is sealed of the emergency under which a bundle leaves; `None` when there is none.
+    pub fn emergency(&self, bundle: &BundleId) -> Result<Option<EmergencyPrivate>, Problem> {
+        self.parts(Space::Bundle, &emergency_name(bundle))
     }
 }
 

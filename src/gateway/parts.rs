@@ -12,6 +12,7 @@ use crate::id::SubjectId;
 use crate::problem::Problem;
 use crate::reason::Reason;
 use crate::store::{Expect, Put, Space};
+use crate::subject::SubjectKey;
 
 impl Gateway {
     /// Seals `value` under the subject's key into puts below `name`; an older, longer value leaves no piece behind
@@ -44,6 +45,12 @@ impl Gateway {
             .collect())
     }
 
+    /// What is on file about a person, to be opened; `None` when the subject was erased.
+    pub fn person(&self, subject: &SubjectId) -> Result<Option<Person<'_>>, Problem> {
+        let key = self.subjects.key(subject).map_err(|error| Problem::internal("a subject's key", &error))?;
+        Ok(key.map(|key| Person { gateway: self, key }))
+    }
+
     /// Opens what [`Gateway::seal_parts`] sealed; `None` when there is nothing, or the subject was erased.
     pub fn open_parts<T: DeserializeOwned>(
         &self,
@@ -51,33 +58,48 @@ impl Gateway {
         name: &[u8],
         subject: &SubjectId,
     ) -> Result<Option<T>, Problem> {
-        let Some(key) = self.subjects.key(subject).map_err(|error| Problem::internal("a subject's key", &error))?
-        else {
-            return Ok(None);
-        };
+        self.person(subject)?.map_or(Ok(None), |person| person.parts(space, name))
+    }
+
+    pub(super) fn subject_key(&self, subject: &SubjectId) -> Result<SubjectKey, Problem> {
+        self.person(subject)?
+            .map(|person| person.key)
+            .ok_or_else(|| Problem::conflict("this patient's data was erased"))
+    }
+}
+
+/// A person whose key was read once, for whoever opens more than one thing.
+pub struct Person<'a> {
+    gateway: &'a Gateway,
+    key: SubjectKey,
+}
+
+impl std::fmt::Debug for Person<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Person(hidden)")
+    }
+}
+
+impl Person<'_> {
+    /// Opens what [`Gateway::seal_parts`] sealed; `None` when there is nothing.
+    pub fn parts<T: DeserializeOwned>(&self, space: Space, name: &[u8]) -> Result<Option<T>, Problem> {
         let mut plain = Zeroizing::new(Vec::new());
         let (mut number, mut count) = (0, 1);
         while number < count {
             let place = part_key(name, number);
             let stored = self
+                .gateway
                 .store()
                 .get(Space::Sealed, &[&[space.prefix()], place.as_slice()].concat())
                 .map_err(|error| Problem::internal("the store", &error))?;
             let Some(stored) = stored else { return Ok(None) };
             let (head, sealed) = stored.value.split_first_chunk::<4>().ok_or_else(damaged)?;
             count = u32::from_be_bytes(*head) as usize;
-            let piece = key.open(&context(space, &place, count), sealed).map_err(|_| damaged())?;
+            let piece = self.key.open(&context(space, &place, count), sealed).map_err(|_| damaged())?;
             plain.extend_from_slice(&piece);
             number += 1;
         }
         serde_json::from_slice(&plain).map(Some).map_err(|_| damaged())
-    }
-
-    pub(super) fn subject_key(&self, subject: &SubjectId) -> Result<crate::subject::SubjectKey, Problem> {
-        self.subjects
-            .key(subject)
-            .map_err(|error| Problem::internal("a subject's key", &error))?
-            .ok_or_else(|| Problem::conflict("this patient's data was erased"))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::consent::{OnFile, Source};
 use crate::decision::{
     Basis, BreakGlass, CaseState, Confirmation, DELIVERY_MEETS, Kind, NOTICES_MEET, PartnerState, Request,
 };
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Person};
 use crate::id::{BundleId, ConsentId, Digest};
 use crate::partner::Partner;
 use crate::problem::Problem;
@@ -26,11 +26,14 @@ pub fn question_of(gateway: &Gateway, record: &BundleRecord, without: Option<&Co
         .ok_or_else(|| Problem::conflict(format!("the case {} is not on file", record.case)))?
         .value;
     // An erased subject has no documents on file any more, and a request without documents is denied.
-    let documents = gateway.documents_of(record)?.unwrap_or_default();
+    let person = gateway.person(&case.subject)?;
+    let person = person.as_ref();
+    let documents = person.map_or(Ok(None), |person| person.documents(&record.bundle))?.unwrap_or_default();
     // A partner that was removed is for the policy to refuse.
     let partner = gateway.known_partner(&record.partner)?;
     // Without its reason, which an erasure takes away, nobody could justify it.
-    let justified = record.emergency.is_some() && gateway.emergency_private(record)?.is_some();
+    let reason = person.filter(|_| record.emergency.is_some());
+    let justified = reason.map_or(Ok(None), |person| person.emergency(&record.bundle))?.is_some();
     let emergency = record.emergency.as_ref().map(|emergency| (emergency, justified));
     let about = About {
         bundle: &record.bundle,
@@ -45,7 +48,7 @@ pub fn question_of(gateway: &Gateway, record: &BundleRecord, without: Option<&Co
         // Whoever is no longer of the staff no longer stands behind anything.
         approvals: record.approvals.iter().filter(|approval| gateway.people.has(approval.by)).cloned().collect(),
     };
-    ask(gateway, about, confirmation, &case, &partner, documents, without)
+    ask(gateway, person, about, confirmation, &case, &partner, documents, without)
 }
 
 /// The question about a bundle that is not sealed yet.
@@ -54,7 +57,9 @@ pub fn question_of_new(gateway: &Gateway, new: &NewBundle, documents: &[Document
     // It is announced with a clinician and a reason, or not at all.
     let basis = basis(gateway, new.answers.as_ref(), new.emergency.as_ref().map(|emergency| (emergency, true)));
     let about = About { bundle: &new.bundle, kind: new.kind, basis, attempt: 1, sealed_to: None };
-    ask(gateway, about, Confirmation::none(new.sent_by), &new.case, &partner, documents.to_vec(), None)
+    let person = gateway.person(&new.case.subject)?;
+    let nobody = Confirmation::none(new.sent_by);
+    ask(gateway, person.as_ref(), about, nobody, &new.case, &partner, documents.to_vec(), None)
 }
 
 /// What is to authorise it: what an opinion answers, an emergency with whether its reason can still be read, or the
@@ -86,6 +91,7 @@ struct About<'a> {
 #[allow(clippy::too_many_arguments, reason = "each is a different thing that one decision is about")]
 fn ask(
     gateway: &Gateway,
+    person: Option<&Person<'_>>,
     about: About<'_>,
     confirmation: Confirmation,
     case: &CaseRecord,
@@ -94,7 +100,7 @@ fn ask(
     without: Option<&ConsentId>,
 ) -> Result<Request, Problem> {
     let read_at = gateway.now();
-    let patient = gateway.case_private(case)?.patient;
+    let patient = person.map_or(Ok(None), |person| person.case(case).map(|private| private.patient))?;
     let birth_date = patient.as_ref().and_then(|patient| patient.birth_date.as_deref()).map(birth_date).transpose()?;
     let patient = patient.map(|patient| patient.identifiers).unwrap_or_default();
     let valid = partner.recipients_at(read_at);
@@ -130,7 +136,8 @@ fn ask(
         documents,
         patient,
         birth_date,
-        consents: consents_on_file(gateway, case, without)?,
+        // Without a key, an erased consent is none: it neither permits nor denies any more.
+        consents: person.map_or(Ok(Vec::new()), |person| consents_on_file(gateway, person, case, without))?,
         obligations_met: DELIVERY_MEETS.into_iter().chain(NOTICES_MEET).map(str::to_owned).collect(),
         origin_country: gateway.config.country.clone(),
         zone: gateway.config.zone(),
@@ -142,11 +149,15 @@ fn birth_date(text: &str) -> Result<Date, Problem> {
     text.parse().map_err(|error| Problem::internal("the birth date of a case", &error))
 }
 
-fn consents_on_file(gateway: &Gateway, case: &CaseRecord, without: Option<&ConsentId>) -> Result<Vec<OnFile>, Problem> {
+fn consents_on_file(
+    gateway: &Gateway,
+    person: &Person<'_>,
+    case: &CaseRecord,
+    without: Option<&ConsentId>,
+) -> Result<Vec<OnFile>, Problem> {
     let mut consents = Vec::new();
     for row in gateway.consents_of(&case.subject)? {
-        // An erased consent is none: it neither permits nor denies any more.
-        let Some(mut kept) = consent_on_file(gateway, &row.value)? else { continue };
+        let Some(mut kept) = consent_of(gateway, person, &row.value)? else { continue };
         if without == Some(&kept.id) {
             kept.withdrawn.get_or_insert_with(|| gateway.now());
         }
@@ -157,7 +168,11 @@ fn consents_on_file(gateway: &Gateway, case: &CaseRecord, without: Option<&Conse
 
 /// A consent as a decision reads it, by one version of its record; `None` when the subject was erased.
 pub fn consent_on_file(gateway: &Gateway, record: &ConsentRecord) -> Result<Option<OnFile>, Problem> {
-    let Some(private) = gateway.consent_private(record)? else { return Ok(None) };
+    gateway.person(&record.subject)?.map_or(Ok(None), |person| consent_of(gateway, &person, record))
+}
+
+fn consent_of(gateway: &Gateway, person: &Person<'_>, record: &ConsentRecord) -> Result<Option<OnFile>, Problem> {
+    let Some(private) = person.consent(&record.consent)? else { return Ok(None) };
     let withdrawn = record.withdrawn.as_deref().map(|at| clock::read_stamp(at).unwrap_or_else(|| gateway.now()));
     let consent = gateway.read_consent(private.resource.as_bytes());
     let depends = matches!(&consent, Ok(consent) if consent.source() == Source::Abdm);

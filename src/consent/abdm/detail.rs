@@ -11,7 +11,7 @@ use crate::id::PatientIdentifier;
 
 /// Refuses a notification with any element beside the known ones.
 pub(super) fn check(tree: &Tree) -> Result<(), ConsentError> {
-    shape::object(tree, &MESSAGE, "")
+    shape::object(tree, &MESSAGE, shape::At::Root)
 }
 
 /// Makes a consent of the signed text.
