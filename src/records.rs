@@ -3,6 +3,7 @@
 //! Rule: whatever names or describes a person stands only in sealed parts under that person's key; a bundle becomes
 //! delivered only through [`BundleRecord::delivered`], which wants a verified receipt.
 
+mod attempt;
 mod emergency;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ use crate::statement::dispatch::{Answers, Release, SealedBundle};
 use crate::statement::recall::{Cause, Recalled, RecalledText};
 use crate::statement::receipt::Receipt;
 
+pub use attempt::{Attempt, AttemptOutcome, Decision};
 pub use emergency::{Emergency, EmergencyPrivate, PURPOSE as EMERGENCY_PURPOSE};
 
 /// Whose case it is: the one that asks, or the one that answers.
@@ -196,34 +198,6 @@ impl State {
     }
 }
 
-/// One try at releasing a bundle.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct Attempt {
-    /// When it was decided.
-    pub at: String,
-    /// `permit` or `deny`.
-    pub decision: String,
-    /// Why not, or why it did not arrive.
-    pub reason: Option<Reason>,
-    /// `delivered`, `denied`, `not delivered`, `unknown`; `None` while it is under way.
-    pub outcome: Option<String>,
-    /// What the dispatch says in clear of what the permit obliges to, so that it can be made again byte for byte.
-    #[serde(default)]
-    pub obligations: Vec<String>,
-    /// SHA-256 of the sealed notices, which say the rest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub notices_sha256: Option<Digest>,
-    /// When the receiver must have erased what it gets.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub erase_at: Option<String>,
-    /// The consent that the permit rests on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consent: Option<ConsentId>,
-    /// The dispatch that the partner's receipt answers, by digest.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dispatch: Option<Digest>,
-}
-
 /// A recall that was ordered: the signed recall is made of it, the same every time.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct RecallOrder {
@@ -326,17 +300,7 @@ impl BundleRecord {
     pub fn refused_early(new: NewBundle, reason: Reason, now: Timestamp) -> Self {
         let mut record = Self::of(new, State::Refused, now);
         record.reason = Some(reason);
-        record.attempts.push(Attempt {
-            at: clock::stamp(now),
-            decision: "deny".to_owned(),
-            reason: Some(reason),
-            outcome: Some("refused at intake".to_owned()),
-            obligations: Vec::new(),
-            notices_sha256: None,
-            erase_at: None,
-            consent: None,
-            dispatch: None,
-        });
+        record.attempts.push(Attempt::denied(now, reason, AttemptOutcome::RefusedAtIntake));
         record
     }
 
@@ -378,17 +342,7 @@ impl BundleRecord {
     #[must_use]
     pub fn sending(mut self, at: Timestamp, release: &Release) -> Self {
         self.doubt_open_attempts();
-        self.attempts.push(Attempt {
-            at: clock::stamp(at),
-            decision: "permit".to_owned(),
-            reason: None,
-            outcome: None,
-            obligations: release.permit().open_obligations(),
-            notices_sha256: Some(release.notices().sha256()),
-            erase_at: release.permit().erase_at().map(clock::stamp),
-            consent: release.permit().consent().map(|(consent, _)| consent.clone()),
-            dispatch: None,
-        });
+        self.attempts.push(Attempt::permitted(at, release));
         self.state = State::Sending;
         self.reason = None;
         self.next_attempt = None;
@@ -399,9 +353,9 @@ impl BundleRecord {
     #[must_use]
     pub fn delivered(mut self, receipt: &Receipt, attempt: usize) -> Self {
         debug_assert_eq!(receipt.text().bundle, self.bundle, "Receipt::verify compared the bundle");
-        self.close_attempts("not delivered");
+        self.close_open_attempts();
         if let Some(answered) = self.attempts.get_mut(attempt) {
-            answered.outcome = Some(DELIVERED.to_owned());
+            answered.outcome = Some(AttemptOutcome::Delivered);
             answered.dispatch = Some(receipt.text().dispatch);
             answered.reason = None;
         }
@@ -413,10 +367,10 @@ impl BundleRecord {
 
     /// It did not arrive, or nobody knows; it is tried again at `next`.
     #[must_use]
-    pub fn waits(mut self, reason: Reason, outcome: &str, next: Timestamp) -> Self {
+    pub fn waits(mut self, reason: Reason, outcome: AttemptOutcome, next: Timestamp) -> Self {
         if let Some(last) = self.attempts.last_mut().filter(|last| last.outcome.is_none()) {
             last.reason = Some(reason);
-            last.outcome = Some(outcome.to_owned());
+            last.outcome = Some(outcome);
         }
         self.state = State::Waiting;
         self.reason = Some(reason);
@@ -428,7 +382,7 @@ impl BundleRecord {
     #[must_use]
     pub fn header_stayed(mut self) -> Self {
         if let Some(last) = self.attempts.last_mut().filter(|last| last.outcome.is_none()) {
-            last.outcome = Some("not delivered".to_owned());
+            last.outcome = Some(AttemptOutcome::NotDelivered);
         }
         self
     }
@@ -437,8 +391,8 @@ impl BundleRecord {
     /// arrives any more.
     #[must_use]
     pub fn denied(mut self, reason: Reason, at: Timestamp) -> Self {
-        self.close_attempts("not delivered");
-        self.push_denial(reason, at);
+        self.close_open_attempts();
+        self.attempts.push(Attempt::denied(at, reason, AttemptOutcome::Denied));
         self.state = match reason {
             Reason::ConsentWithdrawn | Reason::CaseClosed => State::Cancelled,
             _ => State::Refused,
@@ -452,11 +406,11 @@ impl BundleRecord {
     #[must_use]
     pub fn denied_for_now(mut self, reason: Reason, at: Timestamp, next: Timestamp) -> Self {
         // The same denial again and again, over a long suspension, is one line of the history: the log has them all.
-        if self.attempts.last().is_some_and(|last| last.decision == "deny" && last.reason == Some(reason)) {
+        if self.attempts.last().is_some_and(|last| !last.was_permitted() && last.reason == Some(reason)) {
             self.attempts.pop();
         }
         self.doubt_open_attempts();
-        self.push_denial(reason, at);
+        self.attempts.push(Attempt::denied(at, reason, AttemptOutcome::Denied));
         self.state = State::Waiting;
         self.reason = Some(reason);
         self.next_attempt = Some(clock::stamp(next));
@@ -499,7 +453,7 @@ impl BundleRecord {
 
     /// The attempt that the partner's receipt answers.
     pub fn delivering_attempt(&self) -> Option<&Attempt> {
-        self.attempts.iter().find(|attempt| attempt.outcome.as_deref() == Some(DELIVERED))
+        self.attempts.iter().find(|attempt| attempt.was_delivered())
     }
 
     /// Whether a recall was ordered and is neither answered nor given up.
@@ -557,38 +511,20 @@ impl BundleRecord {
 
     /// Attempts whose outcome nobody knows yet: the partner may hold the bundle.
     pub fn open_attempts(&self) -> impl Iterator<Item = (usize, &Attempt)> {
-        self.attempts.iter().enumerate().filter(|(_, attempt)| {
-            attempt.decision == "permit" && attempt.outcome.as_deref().is_none_or(|outcome| outcome == "unknown")
-        })
+        self.attempts.iter().enumerate().filter(|(_, attempt)| attempt.is_open())
     }
 
     /// An attempt that broke off, or that a crash cut short, may have arrived, and may yet: its header may still be on
     /// its way while the partner says that it has none.
     fn doubt_open_attempts(&mut self) {
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.outcome.is_none()) {
-            attempt.outcome = Some("unknown".to_owned());
+            attempt.outcome = Some(AttemptOutcome::Unknown);
         }
     }
 
-    fn push_denial(&mut self, reason: Reason, at: Timestamp) {
-        self.attempts.push(Attempt {
-            at: clock::stamp(at),
-            decision: "deny".to_owned(),
-            reason: Some(reason),
-            outcome: Some("denied".to_owned()),
-            obligations: Vec::new(),
-            notices_sha256: None,
-            erase_at: None,
-            consent: None,
-            dispatch: None,
-        });
-    }
-
-    fn close_attempts(&mut self, outcome: &str) {
-        for attempt in &mut self.attempts {
-            if attempt.outcome.as_deref().is_none_or(|known| known == "unknown") {
-                attempt.outcome = Some(outcome.to_owned());
-            }
+    fn close_open_attempts(&mut self) {
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.is_open()) {
+            attempt.outcome = Some(AttemptOutcome::NotDelivered);
         }
     }
 }
@@ -668,6 +604,3 @@ impl AcceptedDispatch {
         format!("{from}/{dispatch}").into_bytes()
     }
 }
-
-/// The outcome of the attempt that a receipt answers.
-const DELIVERED: &str = "delivered";

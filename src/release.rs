@@ -1,72 +1,81 @@
-//! One release, step by step: what lib.rs tells, this file does.
+//! One release, step by step: the story that lib.rs tells, with everything that may go wrong on the way.
 //!
-//! ```text
-//! bundle -> decide (consent AND policy, now) -> record the decision -> deliver over mutual TLS
-//!        -> verify the receipt -> record the receipt
-//! ```
+//! A worker of [`crate::outbox`] holds the bundle's job while [`attempt`] runs; no other attempt of the bundle runs
+//! meanwhile. Every end of an attempt is one write of three things: the bundle's record, an entry in the log that says
+//! why, and the job.
+//!
+//! | an attempt ends as | the job | the bundle is then |
+//! |---|---|---|
+//! | delivered ([`ended::settle`]) | done | delivered; recalled at once if its consent was withdrawn meanwhile |
+//! | denied ([`ended::record_denial`]) | done, or due again where the reason passes by itself | refused, cancelled, waiting, or waiting for a second person |
+//! | not arrived, or nobody knows ([`ended::retry`]) | due again, or done at the limits | waiting, or failed |
+//! | impossible ([`ended::give_up`]) | done | failed |
+//! | an error of our own ([`Problem`]) | as it was: another worker takes it up | as it was |
 //!
 //! Rule: each step consumes what only the step before can make. The age header, without which the rest is noise, is
-//! handed over last, under a permit that is fresh at that moment.
-//!
-//! Beside it: [`question`] gathers what is asked, [`conversation`] speaks with the partner, [`ended`] records how it
-//! came out, [`evidence`] makes dispatches of the log, [`withdrawal`] says what a withdrawn consent stops.
+//! handed over last, under a permit that is fresh at that moment. After a crash between any two steps the next attempt
+//! asks the partner what became of this one, before anything else.
 
 mod conversation;
 mod ended;
 mod evidence;
 mod question;
+mod recorded;
 mod withdrawal;
 
+use std::fs::File;
 use std::sync::Arc;
 
 use self::conversation::{Became, Conversation, Sent, local};
 pub use self::ended::Ended;
-use self::ended::{deny, is_last_word, settle, stop, wait, wait_for};
-use self::evidence::{dispatch_of, release_stamp, why_of};
+use self::ended::{drop_job, give_up, is_last_word, record_denial, retry, settle};
+use self::evidence::dispatch_of;
 pub use self::evidence::{dispatches_of, place_of, receipt_of};
 pub use self::question::{consent_on_file, question_of, question_of_new};
+use self::recorded::{Released, record_release, reread, reread_header_stayed};
 pub use self::withdrawal::{cancel, lost_its_consent, would_be_denied};
-use crate::audit::happened::Happened;
-use crate::audit::log::{Change, Recorded};
 use crate::decision::{self, Denied, Permit};
-use crate::gateway::{Gateway, Row, put};
+use crate::gateway::{Gateway, Row};
 use crate::id::BundleId;
 use crate::partner::Partner;
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::records::AttemptOutcome::{NotDelivered, Unknown};
 use crate::records::BundleRecord;
-use crate::statement::dispatch::{Release, SealedBundle};
-use crate::store::{LeaseToken, Settle, Space};
+use crate::statement::dispatch::SealedBundle;
+use crate::store::LeaseToken;
 use crate::vault::BlobName;
 
-/// Makes one attempt at releasing a bundle, and settles its job with whatever came of it. A crash between any two steps
-/// leaves the job as it was, and the next attempt begins by asking the partner what became of this one.
+/// Makes one attempt at releasing a bundle, and settles its job with whatever came of it.
 pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken) -> Result<Ended, Problem> {
-    let row = bundle_row(gateway, bundle)?;
+    let row = reread(gateway, bundle)?;
     if row.value.state().is_final() {
-        return clear_away(gateway, &row.value, job).await;
+        return drop_job(gateway, &row.value, job).await;
     }
     let Ok(partner) = gateway.partner(&row.value.partner) else {
-        return stop(gateway, row, job, Reason::PartnerUnknown).await;
+        return give_up(gateway, row, job, Reason::PartnerUnknown).await;
     };
     let mut talk = Conversation::with(gateway, partner);
 
-    // An earlier attempt may have arrived: the same bundle is delivered once.
+    // An earlier attempt may have arrived: the same bundle is delivered once. A partner that is unclear about it gets
+    // the bundle again, which to it is the same bundle.
     if row.value.open_attempts().next().is_some() {
         match talk.ask_what_became_of(&row.value).await {
             Ok(Became::Delivered(receipt, number)) => return settle(gateway, row, *receipt, number, job).await,
             Ok(Became::NotThere | Became::Unclear) => {}
-            Err(error) => return wait(gateway, row, job, &error, "unknown").await,
+            Err(error) => return retry(gateway, row, job, error.reason(), Unknown).await,
         }
     }
-
-    let sealed = match sealed_for(gateway, &row.value, talk.partner()) {
+    let sealed = match sealed_to_valid_key(gateway, &row.value, talk.partner()) {
         Ok(sealed) => sealed,
-        Err(reason) => return stop(gateway, row, job, reason).await,
+        Err(reason) => return give_up(gateway, row, job, reason).await,
+    };
+    let file = match gateway.vault.read(&BlobName::ours(bundle)) {
+        Ok(file) => Arc::new(file),
+        Err(error) => return retry(gateway, row, job, local(&error).reason(), NotDelivered).await,
     };
 
-    // Decide. The epoch counts every change that a decision could depend on; it is read first, so that whatever changes
-    // while it is being decided makes the permit stale.
+    // Decide. The epoch is read first, so that whatever changes while it is being decided makes the permit stale.
     let decided_at = gateway.epoch();
     let permit = match decide(gateway, &row.value)? {
         Ok(permit) => permit,
@@ -75,80 +84,95 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     tracing::debug!(%bundle, "permitted");
 
     // Record the decision: only then may a byte leave.
-    let (release, row) = let_go(gateway, row, sealed.clone(), permit).await?;
+    let released = record_release(gateway, row, sealed, permit, decided_at).await?;
     tracing::debug!(%bundle, "release recorded");
 
-    // Deliver everything but the age header: noise to whoever holds it.
-    let file = match gateway.vault.read(&BlobName::ours(bundle)) {
-        Ok(file) => Arc::new(file),
-        Err(error) => return wait(gateway, row, job, &local(&error), "not delivered").await,
-    };
-    let still_denied = || Ok(decide(gateway, &row.value)?.err());
-    match talk.send_while_permitted(decided_at, &release, &file, still_denied).await? {
+    // Deliver everything but the age header: noise to whoever holds it. A no stops it where it is.
+    let denied_now = || Ok(decide(gateway, &released.row.value)?.err());
+    match talk.send_while_permitted(decided_at, &released.release, &file, denied_now).await? {
         Sent::Whole => tracing::debug!(%bundle, "body sent"),
-        Sent::Broken(error) => return wait(gateway, row, job, &error, "not delivered").await,
+        Sent::Broken(error) => return retry(gateway, released.row, job, error.reason(), NotDelivered).await,
         Sent::Denied(denied) => {
             talk.hang_up();
-            return refuse(gateway, &mut talk, header_stayed(gateway, bundle)?, job, &denied).await;
+            return refuse(gateway, &mut talk, reread_header_stayed(gateway, bundle)?, job, &denied).await;
         }
     }
 
     // The header wants a permit that is fresh now: whatever was withdrawn meanwhile stops it here.
-    let (release, row, decided_at) =
-        if gateway.epoch() == decided_at && release.event().permit().is_fresh(gateway.now()) {
-            (release, row, decided_at)
-        } else {
-            let decided_at = gateway.epoch();
-            let row = header_stayed(gateway, bundle)?;
-            match decide(gateway, &row.value)? {
-                Ok(permit) => {
-                    let (release, row) = let_go(gateway, row, sealed, permit).await?;
-                    (release, row, decided_at)
-                }
-                Err(denied) => return refuse(gateway, &mut talk, row, job, &denied).await,
-            }
-        };
-    let number = row.value.attempts.len() - 1;
-    let signed = dispatch_of(gateway, &row.value, number, release.place()).sign(gateway.keys.signer());
-    let digest = signed.digest();
+    let released = match freshly_permitted(gateway, released).await? {
+        Ok(released) => released,
+        Err((row, denied)) => return refuse(gateway, &mut talk, row, job, &denied).await,
+    };
+    hand_over(gateway, &mut talk, released, &file, job).await
+}
 
-    // Hand over the header: from here on the partner can read the bundle.
+/// The release, or another one in its place where its permit grew stale: decided and recorded anew.
+async fn freshly_permitted(
+    gateway: &Gateway,
+    released: Released,
+) -> Result<Result<Released, (Row<BundleRecord>, Denied)>, Problem> {
+    if gateway.epoch() == released.decided_at && released.release.event().permit().is_fresh(gateway.now()) {
+        return Ok(Ok(released));
+    }
+    let decided_at = gateway.epoch();
+    let row = reread_header_stayed(gateway, &released.row.value.bundle)?;
+    let sealed = released.release.into_event().sealed().clone();
+    match decide(gateway, &row.value)? {
+        Ok(permit) => Ok(Ok(record_release(gateway, row, sealed, permit, decided_at).await?)),
+        Err(denied) => Ok(Err((row, denied))),
+    }
+}
+
+/// Hands over the header, verifies the receipt and records it. From the moment the header leaves, the partner can read
+/// the bundle: a withdrawal that comes later calls it back.
+async fn hand_over(
+    gateway: &Gateway,
+    talk: &mut Conversation<'_>,
+    Released { release, row, number, decided_at }: Released,
+    file: &Arc<File>,
+    job: LeaseToken,
+) -> Result<Ended, Problem> {
+    let bundle = row.value.bundle.clone();
+    let dispatch = dispatch_of(gateway, &row.value, number, release.place()).sign(gateway.keys.signer());
+    let digest = dispatch.digest();
     tracing::debug!(%bundle, %digest, "handing over");
     let line = talk.line().await;
+    // Asked once more with nothing left in between: whatever is recorded by now stops the header.
     if gateway.epoch() != decided_at {
-        // Asked once more with nothing left in between: whatever is recorded by now stops the header.
-        return wait_for(gateway, bundle_row(gateway, bundle)?, job, Reason::PermitStale, "not delivered").await;
+        return retry(gateway, reread(gateway, &bundle)?, job, Reason::PermitStale, NotDelivered).await;
     }
     let answer = match line {
-        Ok(line) => line.hand_over(release, &signed, &file, &gateway.clock).await,
+        Ok(line) => line.hand_over(release, &dispatch, file, &gateway.clock).await,
         Err(error) => Err(error),
     };
-
-    // Verify the receipt, and record it.
-    match answer.map(|answer| talk.verified(answer, &digest, &row.value)) {
-        Ok(Ok(receipt)) => {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            tracing::info!(%bundle, partner = %row.value.partner, %error, "not delivered yet");
+            let outcome = if error.outcome_is_unknown() { Unknown } else { NotDelivered };
+            return retry(gateway, row, job, error.reason(), outcome).await;
+        }
+    };
+    match talk.verified(answer, &digest, &row.value) {
+        Ok(receipt) => {
             tracing::debug!(%bundle, %digest, "receipt verified");
             settle(gateway, row, receipt, number, job).await
         }
-        Ok(Err(error)) => {
-            tracing::warn!(%bundle, %error, "the partner's receipt was not accepted");
-            wait_for(gateway, row, job, Reason::BadReceipt, "unknown").await
-        }
         Err(error) => {
-            let outcome = if error.outcome_is_unknown() { "unknown" } else { "not delivered" };
-            wait(gateway, row, job, &error, outcome).await
+            tracing::warn!(%bundle, %error, "the partner's receipt was not accepted");
+            retry(gateway, row, job, Reason::BadReceipt, Unknown).await
         }
     }
 }
 
-/// Decides on the bundle as everything stands now.
+/// Decides on the bundle as everything stands now. The outer error is one of ours; the inner one is the answer no.
 pub fn decide(gateway: &Gateway, record: &BundleRecord) -> Result<Result<Permit, Denied>, Problem> {
     let question = question_of(gateway, record, None)?;
     Ok(decision::decide(&gateway.gates(), &question, gateway.now()))
 }
 
-/// The answer is no. While an earlier attempt may still arrive, a bundle is not called refused or cancelled: either it is
-/// made sure that it does not, or its receipt is found and it was delivered.
+/// The answer is no. A bundle is not called refused or cancelled while an earlier attempt may still arrive: it is made
+/// sure first that none does, or the receipt is found and it was delivered.
 async fn refuse(
     gateway: &Gateway,
     talk: &mut Conversation<'_>,
@@ -156,63 +180,28 @@ async fn refuse(
     job: LeaseToken,
     denied: &Denied,
 ) -> Result<Ended, Problem> {
-    let has_left = row.value.attempts.iter().any(|attempt| attempt.decision == "permit");
-    let Some(sealed) = row.value.sealed.clone().filter(|_| has_left && is_last_word(denied.reason)) else {
-        return deny(gateway, row, job, denied).await;
+    let has_left = row.value.attempts.iter().any(crate::records::Attempt::was_permitted);
+    let sealed = match &row.value.sealed {
+        Some(sealed) if has_left && is_last_word(denied.reason) => sealed.clone(),
+        // Nothing lies at the partner, or it will be wanted there once the reason has passed.
+        _ => return record_denial(gateway, row, job, denied).await,
     };
     if row.value.open_attempts().next().is_none() {
-        let ended = deny(gateway, row, job, denied).await?;
+        // Only noise lies there: telling the partner to drop it may wait, and may fail.
+        let ended = record_denial(gateway, row, job, denied).await?;
         talk.abandon(&sealed).await;
         return Ok(ended);
     }
     match talk.make_sure(&row.value, &sealed).await {
-        Ok(Became::NotThere) => deny(gateway, row, job, denied).await,
+        Ok(Became::NotThere) => record_denial(gateway, row, job, denied).await,
         Ok(Became::Delivered(receipt, number)) => settle(gateway, row, *receipt, number, job).await,
-        Ok(Became::Unclear) => wait_for(gateway, row, job, Reason::BadReceipt, "unknown").await,
-        Err(error) => wait(gateway, row, job, &error, "unknown").await,
+        Ok(Became::Unclear) => retry(gateway, row, job, Reason::BadReceipt, Unknown).await,
+        Err(error) => retry(gateway, row, job, error.reason(), Unknown).await,
     }
 }
 
-/// Records the release: from here on the log says that the bundle may have left.
-async fn let_go(
-    gateway: &Gateway,
-    row: Row<BundleRecord>,
-    sealed: SealedBundle,
-    permit: Permit,
-) -> Result<(Recorded<Release>, Row<BundleRecord>), Problem> {
-    let number = row.value.attempts.len() + 1;
-    let release = Release::new(sealed, permit, why_of(&row.value), u32::try_from(number).unwrap_or(u32::MAX))
-        .map_err(|error| Problem::internal("a permit", &error))?;
-    let record = row.value.clone().sending(gateway.now(), &release);
-    let change = Change {
-        puts: vec![put(Space::Bundle, &row.key, &record, row.unchanged())],
-        stamps: vec![(Space::Stamp, release_stamp(&record.bundle, number - 1))],
-        ..Change::default()
-    };
-    let release = gateway.record(release, change).await?;
-    let row = bundle_row(gateway, &record.bundle)?;
-    Ok((release, row))
-}
-
-/// The bundle as it stands now, with an attempt that ends before its header was handed over. Read again, since a
-/// withdrawal writes every bundle of the patient that is on its way.
-fn header_stayed(gateway: &Gateway, bundle: &BundleId) -> Result<Row<BundleRecord>, Problem> {
-    let mut row = bundle_row(gateway, bundle)?;
-    row.value = row.value.header_stayed();
-    Ok(row)
-}
-
-/// Settles the job of a bundle that is at its end. Whoever ended it settled its job with it; should one be left, it goes
-/// with an entry of its own.
-async fn clear_away(gateway: &Gateway, record: &BundleRecord, job: LeaseToken) -> Result<Ended, Problem> {
-    let reason = record.reason.unwrap_or(Reason::Conflict);
-    let change = Change { settle: vec![Settle::Done(job)], ..Change::default() };
-    gateway.enter(Happened::cancelled(record, reason), change).await?;
-    Ok(Ended::Stopped(reason))
-}
-
 /// The sealed bundle, if one of the keys that it is sealed to is still on the partner's card.
-fn sealed_for(gateway: &Gateway, record: &BundleRecord, partner: &Partner) -> Result<SealedBundle, Reason> {
+fn sealed_to_valid_key(gateway: &Gateway, record: &BundleRecord, partner: &Partner) -> Result<SealedBundle, Reason> {
     let sealed = record.sealed.clone().ok_or(Reason::Conflict)?;
     let valid = partner.recipients_at(gateway.now());
     if sealed.recipients.iter().any(|recipient| valid.contains(recipient)) {
@@ -220,10 +209,4 @@ fn sealed_for(gateway: &Gateway, record: &BundleRecord, partner: &Partner) -> Re
     } else {
         Err(Reason::RecipientKey)
     }
-}
-
-fn bundle_row(gateway: &Gateway, bundle: &BundleId) -> Result<Row<BundleRecord>, Problem> {
-    gateway
-        .row(Space::Bundle, bundle.as_str().as_bytes())?
-        .ok_or_else(|| Problem::not_found(format!("there is no bundle {bundle}")))
 }

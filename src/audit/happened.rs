@@ -11,7 +11,9 @@ use crate::decision::{Approval, Basis, Denied, Permit};
 use crate::id::{BundleId, CaseId, ConsentId, Digest, InstitutionId, SubjectId};
 use crate::json::Object;
 use crate::reason::Reason;
-use crate::records::{BundleRecord, CaseRecord, Emergency, EmergencyPrivate, InboxRecord, Outcome, Side};
+use crate::records::{
+    AttemptOutcome, BundleRecord, CaseRecord, Emergency, EmergencyPrivate, InboxRecord, Outcome, Side,
+};
 use crate::statement::dispatch::{Dispatch, Release, SealedBundle};
 use crate::statement::recall::{Cause, Recall, Recalled};
 use crate::statement::receipt::Receipt;
@@ -256,20 +258,26 @@ impl Happened {
     }
 
     /// An attempt did not deliver.
-    pub fn attempt_failed(record: &BundleRecord, attempt: u32, reason: Reason, outcome: &str, gave_up: bool) -> Self {
+    pub fn attempt_failed(
+        record: &BundleRecord,
+        attempt: u32,
+        reason: Reason,
+        outcome: AttemptOutcome,
+        gave_up: bool,
+    ) -> Self {
         Self::new(
             "attempt",
             json!({
                 "bundle": record.bundle, "case": record.case, "attempt": attempt, "to": record.partner,
-                "reason": reason.code(), "outcome": outcome, "gave_up": gave_up,
+                "reason": reason.code(), "outcome": outcome.word(), "gave_up": gave_up,
             }),
         )
         .on(&record.subject)
     }
 
-    /// The job of a bundle that needs no attempt any more was dropped.
-    pub fn cancelled(record: &BundleRecord, reason: Reason) -> Self {
-        Self::new("cancel", json!({ "bundle": record.bundle, "case": record.case, "reason": reason.code() }))
+    /// A job that was left of a bundle at its end was dropped.
+    pub fn job_dropped(record: &BundleRecord) -> Self {
+        Self::new("job", json!({ "bundle": record.bundle, "case": record.case, "state": record.state().word() }))
             .on(&record.subject)
     }
 

@@ -135,7 +135,7 @@ async fn step(
 
 /// What is owed once something may have left; nothing is owed for what never did.
 fn tasks(record: &BundleRecord, emergency: &Emergency) -> Vec<String> {
-    if !record.attempts.iter().any(|attempt| attempt.decision == "permit") {
+    if !record.attempts.iter().any(crate::records::Attempt::was_permitted) {
         return Vec::new();
     }
     let bundle = &record.bundle;

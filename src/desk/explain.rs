@@ -92,7 +92,7 @@ pub struct Obligation {
 /// Explains a bundle.
 pub fn explain(gateway: &Gateway, bundle: &BundleId) -> Result<Explained, Problem> {
     let record = super::bundles::found(gateway, bundle)?.value;
-    if let Some(number) = record.attempts.iter().position(|attempt| attempt.outcome.as_deref() == Some("delivered")) {
+    if let Some(number) = record.attempts.iter().position(crate::records::Attempt::was_delivered) {
         return delivered(gateway, &record, number);
     }
     match gateway.documents_of(&record)? {

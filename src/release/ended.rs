@@ -7,13 +7,12 @@ use super::withdrawal::lost_its_consent;
 use crate::audit::happened::Happened;
 use crate::audit::log::{Change, Recorded};
 use crate::decision::Denied;
-use crate::deliver::DeliverError;
 use crate::gateway::{Gateway, Row, put};
 use crate::problem::Problem;
 use crate::queue;
 use crate::reason::Reason;
 use crate::recall;
-use crate::records::BundleRecord;
+use crate::records::{AttemptOutcome, BundleRecord};
 use crate::statement::recall::Cause;
 use crate::statement::receipt::Receipt;
 use crate::store::{Expect, LeaseToken, Settle, Space};
@@ -59,7 +58,7 @@ pub(super) const fn is_last_word(reason: Reason) -> bool {
 }
 
 /// The answer of the decision is no: the bundle stays, with the reason.
-pub(super) async fn deny(
+pub(super) async fn record_denial(
     gateway: &Gateway,
     row: Row<BundleRecord>,
     job: LeaseToken,
@@ -70,7 +69,7 @@ pub(super) async fn deny(
     let event =
         Happened::denied(&row.value.bundle, &row.value.case, &row.value.partner, &row.value.subject, denied, "release");
     if reason == Reason::ApprovalNeeded && queue::is_over(gateway, &row.value, now) {
-        return stop(gateway, row, job, Reason::GaveUp).await;
+        return give_up(gateway, row, job, Reason::GaveUp).await;
     }
     let (record, settle) = if reason == Reason::ApprovalNeeded {
         let due = queue::given_up_at(gateway, &row.value, now);
@@ -92,14 +91,15 @@ pub(super) async fn deny(
 }
 
 /// It can never leave as it is: given up, with the reason.
-pub(super) async fn stop(
+pub(super) async fn give_up(
     gateway: &Gateway,
     row: Row<BundleRecord>,
     job: LeaseToken,
     reason: Reason,
 ) -> Result<Ended, Problem> {
     let record = row.value.clone().failed(reason);
-    let outcome = if record.open_attempts().next().is_some() { "unknown" } else { "not delivered" };
+    let in_doubt = record.open_attempts().next().is_some();
+    let outcome = if in_doubt { AttemptOutcome::Unknown } else { AttemptOutcome::NotDelivered };
     let attempts = u32::try_from(record.attempts.len()).unwrap_or(u32::MAX);
     let event = Happened::attempt_failed(&record, attempts, reason, outcome, true);
     let change = Change {
@@ -112,29 +112,18 @@ pub(super) async fn stop(
     Ok(Ended::Stopped(reason))
 }
 
-pub(super) async fn wait(
-    gateway: &Gateway,
-    row: Row<BundleRecord>,
-    job: LeaseToken,
-    error: &DeliverError,
-    outcome: &str,
-) -> Result<Ended, Problem> {
-    tracing::info!(bundle = %row.value.bundle, partner = %row.value.partner, %error, "not delivered yet");
-    wait_for(gateway, row, job, error.reason(), outcome).await
-}
-
 /// It did not arrive, or nobody knows: recorded, and due again later, or given up at the limits.
-pub(super) async fn wait_for(
+pub(super) async fn retry(
     gateway: &Gateway,
     row: Row<BundleRecord>,
     job: LeaseToken,
     reason: Reason,
-    outcome: &str,
+    outcome: AttemptOutcome,
 ) -> Result<Ended, Problem> {
     let now = gateway.now();
     let attempts = u32::try_from(row.value.attempts.len()).unwrap_or(u32::MAX);
     if queue::is_over(gateway, &row.value, now) {
-        return stop(gateway, row, job, Reason::GaveUp).await;
+        return give_up(gateway, row, job, Reason::GaveUp).await;
     }
     let due = queue::next_try(gateway, attempts, now);
     let record = row.value.clone().waits(reason, outcome, due);
@@ -146,4 +135,15 @@ pub(super) async fn wait_for(
     };
     gateway.enter(event, change).await?;
     Ok(Ended::Waits(reason))
+}
+
+/// Drops the job of a bundle that is at its end. Whoever ended it settled its job with it; should one be left, it goes
+/// with an entry of its own.
+pub(super) async fn drop_job(gateway: &Gateway, record: &BundleRecord, job: LeaseToken) -> Result<Ended, Problem> {
+    let change = Change { settle: vec![Settle::Done(job)], ..Change::default() };
+    gateway.enter(Happened::job_dropped(record), change).await?;
+    Ok(match record.reason {
+        Some(reason) => Ended::Stopped(reason),
+        None => Ended::Delivered,
+    })
 }

@@ -16,7 +16,7 @@ use crate::store::Space;
 /// The digest of every dispatch that was made for this bundle.
 pub fn dispatches_of(gateway: &Gateway, record: &BundleRecord) -> Result<Vec<Digest>, Problem> {
     let mut digests = Vec::new();
-    for number in (0..record.attempts.len()).filter(|number| record.attempts[*number].decision == "permit") {
+    for number in (0..record.attempts.len()).filter(|number| record.attempts[*number].was_permitted()) {
         if let Some(stamp) = gateway.row::<Place>(Space::Stamp, &release_stamp(&record.bundle, number))? {
             digests.push(dispatch_of(gateway, record, number, &stamp.value).sign(gateway.keys.signer()).digest());
         }
