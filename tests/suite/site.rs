@@ -163,6 +163,15 @@ impl Site {
         std::fs::read_to_string(self.home.join("daemon.log")).unwrap_or_default()
     }
 
+    /// Waits until the daemon has written the phrase after what it had written before.
+    pub(crate) fn wait_for_log(&self, before: usize, phrase: &str) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.log()[before..].contains(phrase) {
+            assert!(Instant::now() < deadline, "the daemon never said {phrase:?}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Runs a command for this site, with `--json`.
     pub(crate) fn run(&self, args: &[&str]) -> Ran {
         let output = medseal().arg("--home").arg(&self.home).arg("--json").args(args).stdin(Stdio::null()).output();

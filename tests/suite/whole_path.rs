@@ -96,3 +96,32 @@ fn a_suspended_partner_gets_nothing_and_everything_at_once_when_it_is_resumed() 
     pair.hospital.run(&["partner", "resume", "nordhafen"]).ok();
     pair.hospital.wait_for(&bundle, &["delivered"]);
 }
+
+/// The patient's consents lie sealed under the patient's key: without it nobody can say whether they permit.
+#[test]
+fn while_the_consents_cannot_be_read_nothing_leaves_and_nothing_is_lost() {
+    let mut pair = Pair::ready();
+    pair.hospital.run(&["partner", "suspend", "nordhafen"]).ok();
+    let bundle = pair.send(&[]).ok().text("bundle");
+    let keys: Vec<_> = std::fs::read_dir(pair.hospital.home.join("subjects"))
+        .expect("the keys of patients")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("key-")))
+        .map(|path| (std::fs::read(&path).expect("a key"), path))
+        .collect();
+    for (bytes, path) in &keys {
+        medseal::durable::replace(path, &vec![0; bytes.len()], 0o600).expect("damaged");
+    }
+    let told_before = pair.hospital.log().len();
+    pair.hospital.run(&["partner", "resume", "nordhafen"]).ok();
+    pair.hospital.wait_for_log(told_before, "the attempt was not settled");
+    assert!(pair.institute.run(&["inbox"]).ok().json["items"].as_array().expect("a list").is_empty());
+
+    for (bytes, path) in &keys {
+        medseal::durable::replace(path, bytes, 0o600).expect("mended");
+    }
+    // The gateway would come back to it within a minute by itself.
+    pair.hospital.stop();
+    pair.hospital.start();
+    pair.hospital.wait_for(&bundle, &["delivered"]);
+}

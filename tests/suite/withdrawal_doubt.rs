@@ -48,7 +48,7 @@ fn a_bundle_that_arrives_after_the_partner_was_asked_is_recalled_and_never_calle
 
     let log_before = pair.hospital.log().len();
     pair.hospital.start_with(&[("MEDSEAL_LOG", "medseal::release=debug")]);
-    while !pair.hospital.log()[log_before..].contains("making sure") {}
+    pair.hospital.wait_for_log(log_before, "making sure");
     let status = pair.hospital.run(&["status", &bundle]).ok();
     assert_ne!(status.text("state"), "cancelled", "{}", status.stdout);
     steps.let_everything_go();
