@@ -32,6 +32,11 @@
 //! [`release`] is these steps in order. The way back is the same: an opinion is a bundle whose release is allowed by
 //! the dispatch that it answers.
 //!
+//! A few words that it uses: an **attempt** is one try at a release, and a bundle may need many; its **job** stands in
+//! the [`queue`] until the bundle is at its end, and whoever holds it is the only one to attempt. An attempt is **open**
+//! while nobody knows whether it arrived. The gateway's **epoch** counts every change that a decision could depend on:
+//! a permit that was earned in an older epoch is stale. **Noise** is a sealed file without its header.
+//!
 //! # Where things are
 //!
 //! In import order: a module uses only what stands above it (tests/architecture.rs checks).
