@@ -9,4 +9,5 @@ pub mod note;
 pub mod reader;
 pub mod log;
 pub mod verify;
+pub mod witness;
 pub mod export;

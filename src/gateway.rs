@@ -7,6 +7,7 @@ mod draft;
 mod evidence;
 mod leftovers;
 mod on_file;
+mod own_card;
 mod partners;
 mod parts;
 mod policies;
@@ -154,7 +155,11 @@ impl Gateway {
         }
         let config = Config::read(&home.config())?;
         let people = people_of(&config)?;
-        let keys = Arc::new(Keys::open(&home.keys())?);
+        let mut keys = Keys::open(&home.keys())?;
+        if keys.add_missing()? {
+            tracing::warn!("a key to sign with as a witness was made");
+        }
+        let keys = Arc::new(keys);
         let consent_managers = ConsentManagers::of(&home.keys());
         consent_managers.list()?;
         let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
@@ -162,6 +167,7 @@ impl Gateway {
         let log = Log::open(log_parts(home, &config.id, &store, &subjects, &keys, &clock))?;
         // It keeps the set's text: a home whose store or log cannot be trusted is left as it is.
         let policy = policies::load(home)?;
+        own_card::complete(home, &keys, clock.now());
         let vault = Arc::new(Vault::open(&home.vault(), config.limits.disk_free_bytes_min)?);
         let tls = Tls::with_clock(&keys, config.exchange.post_quantum, clock.clone())?;
         let limits = wire::Limits::of(&config.limits);

@@ -47,6 +47,8 @@ pub const SIGN_KEY: &str = "sign.key";
 pub const SIGN_PUBLIC: &str = "sign.key.pub";
 /// The key that signs the log's checkpoints.
 pub const LOG_KEY: &str = "log.key";
+/// The key that signs under partners' checkpoints; a folder made before there were witnesses gets it at the next start.
+pub const WITNESS_KEY: &str = "witness.key";
 /// The secret from which subjects' file names and wrapping keys are derived.
 pub const SUBJECTS_KEY: &str = "subjects.key";
 /// The folder with the public keys of consent managers, one file each; may be absent.
@@ -65,6 +67,7 @@ pub struct Keys {
     id: InstitutionId,
     signer: Signer,
     log_signer: NoteSigner,
+    witness_signer: Option<NoteSigner>,
     subjects: SubjectsKey,
     recipients: Vec<String>,
     authority: CertificateDer<'static>,
@@ -98,10 +101,8 @@ impl Keys {
         folder.write_new(SIGN_PUBLIC, &format!("{} {id}\n", signer.public()), Public)?;
         folder.write_new(ALLOWED_SIGNERS, &allowed_signers_line(id, &signer.public(), None), Public)?;
 
-        let mut log_key = Zeroizing::new([0; 48]);
-        log_key[..16].copy_from_slice(&ED25519_PKCS8);
-        log_key[16..].copy_from_slice(&*Zeroizing::new(random_bytes::<32>()));
-        folder.write_new(LOG_KEY, &pem(LOG_LABEL, &*log_key), Private)?;
+        folder.write_new(LOG_KEY, &new_note_key(), Private)?;
+        folder.write_new(WITNESS_KEY, &new_note_key(), Private)?;
         folder.write_new(SUBJECTS_KEY, &pem(SUBJECTS_LABEL, &*Zeroizing::new(random_bytes::<32>())), Private)?;
         Self::open(dir)
     }
@@ -136,15 +137,20 @@ impl Keys {
         let recipients = age_recipients(&folder)?;
         let signer = Signer::from_openssh(&folder.text(SIGN_KEY, Private)?)
             .ok_or_else(|| malformed(SIGN_KEY, "an OpenSSH Ed25519 private key without a passphrase"))?;
-        let log_signer = read_pem(LOG_LABEL, &folder.text(LOG_KEY, Private)?)
-            .and_then(|der| der.strip_prefix(&ED25519_PKCS8).and_then(seed))
-            .map(|seed| NoteSigner::from_seed(&seed))
-            .ok_or_else(|| malformed(LOG_KEY, "an Ed25519 private key as PKCS#8 PEM"))?;
+        let not_a_note_key = |name| malformed(name, "an Ed25519 private key as PKCS#8 PEM");
+        let log_signer = note_signer(&folder.text(LOG_KEY, Private)?).ok_or_else(|| not_a_note_key(LOG_KEY))?;
+        let witness_signer = optional(&folder, WITNESS_KEY)?
+            .map(|text| note_signer(&text).ok_or_else(|| not_a_note_key(WITNESS_KEY)))
+            .transpose()?;
+        // A witness's signature does not name its maker's role: one key for both would let one pass for the other.
+        if witness_signer.as_ref().is_some_and(|witness| witness.public() == log_signer.public()) {
+            return Err(malformed(WITNESS_KEY, "another key than log.key"));
+        }
         let subjects = read_pem(SUBJECTS_LABEL, &folder.text(SUBJECTS_KEY, Private)?)
             .and_then(|bytes| seed(&bytes))
             .map(SubjectsKey::from_secret)
             .ok_or_else(|| malformed(SUBJECTS_KEY, "32 secret bytes under its own PEM label"))?;
-        Ok(Self { folder, id, signer, log_signer, subjects, recipients, authority, chain, tls_key })
+        Ok(Self { folder, id, signer, log_signer, witness_signer, subjects, recipients, authority, chain, tls_key })
     }
 
     /// The institution that the authority's certificate names.
@@ -160,6 +166,22 @@ impl Keys {
     /// Signs the log's checkpoints.
     pub const fn log_signer(&self) -> &NoteSigner {
         &self.log_signer
+    }
+
+    /// Signs under partners' checkpoints; `None` in a folder from before there were witnesses.
+    pub const fn witness_signer(&self) -> Option<&NoteSigner> {
+        self.witness_signer.as_ref()
+    }
+
+    /// Makes the keys that a folder from an earlier version does not have. Says whether it made any.
+    pub fn add_missing(&mut self) -> Result<bool, KeysError> {
+        if self.witness_signer.is_some() {
+            return Ok(false);
+        }
+        let text = new_note_key();
+        self.folder.write_new(WITNESS_KEY, &text, Private)?;
+        self.witness_signer = note_signer(&text);
+        Ok(true)
     }
 
     /// Protects what names a patient.
@@ -233,6 +255,9 @@ impl Keys {
         }
         list.push(held("signing", SIGN_KEY, self.signer.public().fingerprint(), None)?);
         list.push(held("log", LOG_KEY, digest(&self.log_signer.public()), None)?);
+        if let Some(witness) = &self.witness_signer {
+            list.push(held("witness", WITNESS_KEY, digest(&witness.public()), None)?);
+        }
         // Of a secret without a public half only a keyed check value may be shown.
         list.push(held("subjects", SUBJECTS_KEY, digest(&self.subjects.mac("fingerprint", b"")), None)?);
         Ok(list)
@@ -248,7 +273,7 @@ impl fmt::Debug for Keys {
 /// One piece of trust material that an institution holds.
 #[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
 pub struct Held {
-    /// What it is for: `authority`, `tls`, `age`, `signing`, `log` or `subjects`.
+    /// What it is for: `authority`, `tls`, `age`, `signing`, `log`, `witness` or `subjects`.
     pub kind: &'static str,
     /// The private file in the key folder.
     pub file: &'static str,
@@ -297,6 +322,19 @@ fn certificates(folder: &Folder, name: &str) -> Result<Vec<CertificateDer<'stati
 fn pkcs8_blocks(text: &str) -> Vec<Zeroizing<Vec<u8>>> {
     const END: &str = "-----END PRIVATE KEY-----";
     text.split_inclusive(END).filter_map(|block| read_pem("PRIVATE KEY", block)).collect()
+}
+
+/// A new key that signs notes, as PKCS#8 in PEM.
+fn new_note_key() -> Zeroizing<String> {
+    let mut key = Zeroizing::new([0; 48]);
+    key[..16].copy_from_slice(&ED25519_PKCS8);
+    key[16..].copy_from_slice(&*Zeroizing::new(random_bytes::<32>()));
+    pem(LOG_LABEL, &*key)
+}
+
+fn note_signer(text: &str) -> Option<NoteSigner> {
+    let der = read_pem(LOG_LABEL, text)?;
+    der.strip_prefix(&ED25519_PKCS8).and_then(seed).map(|seed| NoteSigner::from_seed(&seed))
 }
 
 fn seed(bytes: &[u8]) -> Option<Zeroizing<[u8; 32]>> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use card::{CARD_BYTES_MAX, Card, SignedCard};
 pub use error::CardError;
 pub use fingerprint::{parse_fingerprint, show_fingerprint};
-pub use parts::{Certificate, Dated, LogVkey, Recipient, log_name};
+pub use parts::{Certificate, Dated, LogVkey, Recipient, WitnessVkey, log_name, witness_name};
 
 use crate::clock::Timestamp;
 use crate::id::{Digest, InstitutionId};
@@ -231,6 +231,11 @@ impl Partner {
     /// The keys by which its log's checkpoints count at this time, as C2SP verifier keys.
     pub fn log_vkeys_at(&self, now: Timestamp) -> Vec<String> {
         self.counting(&self.card().log, now).map(ToString::to_string).collect()
+    }
+
+    /// The keys by which it signs under our checkpoints at this time, as C2SP verifier keys.
+    pub fn witness_vkeys_at(&self, now: Timestamp) -> Vec<String> {
+        self.counting(&self.card().witness, now).map(ToString::to_string).collect()
     }
 
     /// Nothing on a card outlasts the card.

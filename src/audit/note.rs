@@ -1,7 +1,10 @@
-//! Checkpoints: the C2SP signed-note and tlog-checkpoint formats, with Ed25519 (type 0x01).
+//! Checkpoints: the C2SP signed-note and tlog-checkpoint formats, with Ed25519 (type 0x01); what others sign under them
+//! is in the part `cosign`.
 //!
 //! Rule: a checkpoint in hand has been verified by a key that the reader chose; a line of an unknown key is passed
 //! over, a bad line of a known key condemns the whole note.
+
+mod cosign;
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
+pub use self::cosign::{Cosignature, WitnessKey};
 use crate::id::Digest;
 use crate::signature::{NoteSigner, verify_note_signature};
 
@@ -21,12 +25,15 @@ pub const NOTE_BYTES_MAX: usize = 64 * 1024;
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Origin(String);
 
-/// A log's public key with its name, written `NAME+KEYID+BASE64`.
+/// A public key with its name and the type of its signatures, written `NAME+KEYID+BASE64`.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct LogKey {
+pub struct NoteKey<const TYPE: u8> {
     name: Origin,
     public: [u8; 32],
 }
+
+/// A log's public key: it signs the log's own checkpoints.
+pub type LogKey = NoteKey<TYPE_ED25519>;
 
 /// How large a log was, and the root over all its leaves then.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -47,7 +54,7 @@ pub enum NoteError {
     #[error("a log's name has 1 to 255 bytes, no white space and no +")]
     Name,
     /// The text is no verification key of this kind.
-    #[error("not a log key of the form NAME+KEYID+BASE64 with Ed25519")]
+    #[error("not a key of the form NAME+KEYID+BASE64 with Ed25519, of the kind needed here")]
     Key,
     /// The note does not have the form of a signed checkpoint.
     #[error("not a signed checkpoint: {0}")]
@@ -82,7 +89,7 @@ impl fmt::Display for Origin {
     }
 }
 
-impl LogKey {
+impl<const TYPE: u8> NoteKey<TYPE> {
     /// Names a public key.
     pub const fn new(name: Origin, public: [u8; 32]) -> Self {
         Self { name, public }
@@ -113,21 +120,21 @@ impl LogKey {
     fn id(&self) -> [u8; 4] {
         let digest = Sha256::new()
             .chain_update(self.name.as_str())
-            .chain_update([b'\n', TYPE_ED25519])
+            .chain_update([b'\n', TYPE])
             .chain_update(self.public)
             .finalize();
         [digest[0], digest[1], digest[2], digest[3]]
     }
 }
 
-impl fmt::Display for LogKey {
+impl<const TYPE: u8> fmt::Display for NoteKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key = STANDARD.encode([&[TYPE_ED25519], &self.public[..]].concat());
+        let key = STANDARD.encode([&[TYPE], &self.public[..]].concat());
         write!(f, "{}+{:08x}+{key}", self.name, u32::from_be_bytes(self.id()))
     }
 }
 
-impl FromStr for LogKey {
+impl<const TYPE: u8> FromStr for NoteKey<TYPE> {
     type Err = NoteError;
     fn from_str(text: &str) -> Result<Self, NoteError> {
         let mut parts = text.splitn(3, '+');
@@ -135,7 +142,9 @@ impl FromStr for LogKey {
             return Err(NoteError::Key);
         };
         let bytes = STANDARD.decode(key).map_err(|_| NoteError::Key)?;
-        let Some((&TYPE_ED25519, public)) = bytes.split_first() else { return Err(NoteError::Key) };
+        let Some((_, public)) = bytes.split_first().filter(|(kind, _)| **kind == TYPE) else {
+            return Err(NoteError::Key);
+        };
         let public = public.try_into().map_err(|_| NoteError::Key)?;
         let key = Self::new(name.parse()?, public);
         // The one form of this key holds the right key id too.
@@ -143,13 +152,13 @@ impl FromStr for LogKey {
     }
 }
 
-impl Serialize for LogKey {
+impl<const TYPE: u8> Serialize for NoteKey<TYPE> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for LogKey {
+impl<'de, const TYPE: u8> Deserialize<'de> for NoteKey<TYPE> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }

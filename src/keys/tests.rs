@@ -21,7 +21,7 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-const PRIVATE: [&str; 6] = [CA_KEY, TLS_KEY, AGE_KEY, SIGN_KEY, LOG_KEY, SUBJECTS_KEY];
+const PRIVATE: [&str; 7] = [CA_KEY, TLS_KEY, AGE_KEY, SIGN_KEY, LOG_KEY, WITNESS_KEY, SUBJECTS_KEY];
 
 #[test]
 fn a_new_folder_opens_again_with_the_same_keys() {
@@ -257,4 +257,22 @@ fn a_leaf_and_its_key_of_another_authority_do_not_fit() {
     }
     let refused = Keys::open(&dir).unwrap_err();
     assert!(matches!(refused, KeysError::Mismatch { with: CA_CERTIFICATE, .. }), "{refused}");
+}
+
+#[test]
+fn a_folder_from_before_there_were_witnesses_gets_the_key_and_keeps_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("keys");
+    let made = Keys::create(&dir, &"st-mary".parse().unwrap(), "localhost", now()).unwrap();
+    assert!(made.witness_signer().is_some_and(|witness| witness.public() != made.log_signer().public()));
+    fs::remove_file(dir.join(WITNESS_KEY)).unwrap();
+    let mut old = Keys::open(&dir).unwrap();
+    assert!(old.witness_signer().is_none());
+    assert!(old.add_missing().unwrap() && !old.add_missing().unwrap());
+    let again = Keys::open(&dir).unwrap();
+    assert_eq!(again.witness_signer().unwrap().public(), old.witness_signer().unwrap().public());
+
+    fs::remove_file(dir.join(WITNESS_KEY)).unwrap();
+    fs::copy(dir.join(LOG_KEY), dir.join(WITNESS_KEY)).unwrap();
+    assert!(Keys::open(&dir).is_err(), "one key in both roles");
 }

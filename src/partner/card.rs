@@ -8,7 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::CardError;
-use super::parts::{Certificate, Dated, LogVkey, Recipient, log_name, stamped};
+use super::parts::{Certificate, Dated, LogVkey, Recipient, WitnessVkey, log_name, stamped, witness_name};
 use crate::clock::Timestamp;
 use crate::config::{Config, split_endpoint};
 use crate::id::{Country, Digest, InstitutionId};
@@ -58,6 +58,10 @@ pub struct Card {
     pub signing: Vec<Dated<VerifyingKey>>,
     /// The keys that sign its log's checkpoints; none if it keeps no log of this kind.
     pub log: Vec<Dated<LogVkey>>,
+    /// The keys that it signs with under others' checkpoints; none if it is no witness. Cards made before there were
+    /// witnesses do not have the field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witness: Vec<Dated<WitnessVkey>>,
 }
 
 impl Card {
@@ -73,6 +77,7 @@ impl Card {
         let recipients = keys.age_recipients().iter().map(|text| text.parse().map_err(|_| from_folder("age")));
         let recipients = recipients.collect::<Result<Vec<Recipient>, _>>()?;
         let vkey = LogVkey::of(&log_name(&config.id), &keys.log_signer().public());
+        let witness = keys.witness_signer().map(|signer| WitnessVkey::of(&witness_name(&config.id), &signer.public()));
         let card = Self {
             format: FORMAT.to_owned(),
             id: config.id.clone(),
@@ -86,9 +91,24 @@ impl Card {
             age: recipients.into_iter().map(|value| Dated { not_before, not_after: expires, value }).collect(),
             signing: vec![Dated { not_before, not_after: expires, value: keys.signer().public() }],
             log: vec![Dated { not_before, not_after: expires, value: vkey }],
+            witness: witness.into_iter().map(|value| Dated { not_before, not_after: expires, value }).collect(),
         };
         card.check()?;
         Ok(card)
+    }
+
+    /// This card of ours with the witness's key of the key folder on it, as the next serial; everything else stays.
+    /// `None` when nothing is to be added.
+    pub fn with_witness(&self, keys: &Keys, now: Timestamp) -> Option<Self> {
+        let value = WitnessVkey::of(&witness_name(&self.id), &keys.witness_signer()?.public());
+        if self.witness.iter().any(|entry| entry.value == value) {
+            return None;
+        }
+        let not_before = Timestamp::from_microsecond(now.as_microsecond() - BACKDATED_S * 1_000_000).ok()?;
+        let mut next = self.clone();
+        next.witness.push(Dated { not_before, not_after: self.expires, value });
+        (next.serial, next.issued) = (self.serial + 1, now);
+        Some(next)
     }
 
     fn check(&self) -> Result<(), CardError> {
@@ -112,13 +132,14 @@ impl Card {
         check_entries("tls", &self.tls, 1)?;
         check_entries("age", &self.age, 1)?;
         check_entries("signing", &self.signing, 1)?;
-        check_entries("log", &self.log, 0)
+        check_entries("log", &self.log, 0)?;
+        check_entries("witness", &self.witness, 0)
     }
 }
 
 fn check_entries<T: PartialEq>(field: &'static str, entries: &[Dated<T>], least: usize) -> Result<(), CardError> {
     if entries.len() < least || entries.len() > ENTRIES_MAX {
-        return Err(CardError::Field { field, allowed: "1 to 8 entries (for `log` also none)" });
+        return Err(CardError::Field { field, allowed: "1 to 8 entries (for `log` and `witness` also none)" });
     }
     if entries.iter().any(|entry| entry.not_before >= entry.not_after) {
         return Err(CardError::Field { field, allowed: "entries with `not_before` before `not_after`" });

@@ -16,8 +16,11 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use crate::clock::Timestamp;
 use crate::id::InstitutionId;
 
-/// The type byte of Ed25519 in a C2SP signed note.
+/// The type byte of a log's own signature in a C2SP signed note.
 const NOTE_ED25519: u8 = 1;
+
+/// The type byte of a witness's signature in a C2SP signed note.
+const NOTE_COSIGNATURE: u8 = 4;
 
 /// A value that counts from one time until another.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -123,14 +126,20 @@ impl fmt::Display for Recipient {
 
 as_text!(Recipient);
 
-/// The verifier key of a log, `NAME+KEYID+BASE64` as C2SP signed-note has it, for Ed25519.
+/// A verifier key, `NAME+KEYID+BASE64` as C2SP signed-note has it, for Ed25519 signatures of one type.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LogVkey(String);
+pub struct Vkey<const TYPE: u8>(String);
 
-impl LogVkey {
-    /// The verifier key of the log with this name and public key.
+/// The verifier key of a log.
+pub type LogVkey = Vkey<NOTE_ED25519>;
+
+/// The verifier key of a witness: it signs under other logs' checkpoints.
+pub type WitnessVkey = Vkey<NOTE_COSIGNATURE>;
+
+impl<const TYPE: u8> Vkey<TYPE> {
+    /// The verifier key with this name and public key.
     pub fn of(name: &str, public: &[u8; 32]) -> Self {
-        let mut key = vec![NOTE_ED25519];
+        let mut key = vec![TYPE];
         key.extend_from_slice(public);
         let digest = Sha256::new().chain_update(name).chain_update(b"\n").chain_update(&key).finalize();
         let id = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
@@ -138,32 +147,38 @@ impl LogVkey {
     }
 }
 
-impl FromStr for LogVkey {
+impl<const TYPE: u8> FromStr for Vkey<TYPE> {
     type Err = NotAPart;
     fn from_str(text: &str) -> Result<Self, NotAPart> {
         let read = || {
             let mut parts = text.splitn(3, '+');
             let (name, _id, key) = (parts.next()?, parts.next()?, BASE64.decode(parts.next()?).ok()?);
-            let public: &[u8; 32] = key.strip_prefix(&[NOTE_ED25519])?.try_into().ok()?;
+            let public: &[u8; 32] = key.strip_prefix(&[TYPE])?.try_into().ok()?;
             let named = !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control());
             let vkey = Self::of(name, public);
             (named && vkey.0 == text).then_some(vkey)
         };
-        read().ok_or(NotAPart("a log's verifier key of the form NAME+KEYID+BASE64 with Ed25519"))
+        read().ok_or(NotAPart("a verifier key of the form NAME+KEYID+BASE64 with Ed25519, of the kind needed here"))
     }
 }
 
-impl fmt::Display for LogVkey {
+impl<const TYPE: u8> fmt::Display for Vkey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
     }
 }
 
 as_text!(LogVkey);
+as_text!(WitnessVkey);
 
 /// The name of an institution's log, which is its origin and its key's name: it outlives a change of the endpoint.
 pub fn log_name(id: &InstitutionId) -> String {
     format!("{id}/medseal/log")
+}
+
+/// The name under which an institution signs as a witness.
+pub fn witness_name(id: &InstitutionId) -> String {
+    format!("{id}/medseal/witness")
 }
 
 /// A time in the one form of signed statements.
