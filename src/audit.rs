@@ -5,6 +5,7 @@
 pub mod event;
 pub mod happened;
 pub mod tree;
+pub mod proof;
 pub mod note;
 pub mod reader;
 pub mod log;

@@ -62,7 +62,7 @@ impl Frontier {
 }
 
 /// The hash of an inner node: SHA-256(0x01 || left || right).
-fn parent(left: &Digest, right: &Digest) -> Digest {
+pub(super) fn parent(left: &Digest, right: &Digest) -> Digest {
     let node = Sha256::new().chain_update([1]).chain_update(left.as_bytes()).chain_update(right.as_bytes());
     Digest::from_bytes(node.finalize().into())
 }

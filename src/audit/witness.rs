@@ -3,15 +3,14 @@
 //! Rule: a witness signs under a checkpoint only after it has checked that the log only grew, and after what it signs is
 //! on the disk. Nothing here speaks to a network.
 
-mod continues;
 mod seen;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-pub use self::continues::consistency;
 pub use self::seen::{Seen, SeenError};
 use crate::audit::note::{Checkpoint, LogKey, NOTE_BYTES_MAX, NoteError};
+use crate::audit::proof::verify_consistency;
 use crate::id::Digest;
 
 /// The most lines that a proof may have.
@@ -115,11 +114,9 @@ impl Submission {
             return Err(Refusal::OtherSize { size });
         }
         let continues = match seen {
-            // The first sight of a log, or an empty one: there is nothing to contradict.
+            // The first sight of a log: there is nothing to contradict.
             None => self.proof.is_empty(),
-            Some(seen) if seen.size == 0 => self.proof.is_empty() && (next.size > 0 || next.root == seen.root),
-            Some(seen) if seen.size == next.size => self.proof.is_empty() && seen.root == next.root,
-            Some(seen) => continues::verifies(seen.size, next.size, &seen.root, &next.root, &self.proof),
+            Some(seen) => verify_consistency(seen.size, next.size, &seen.root, &next.root, &self.proof).is_ok(),
         };
         if continues { Ok(next) } else { Err(Refusal::Inconsistent) }
     }

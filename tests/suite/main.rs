@@ -66,6 +66,7 @@ mod store_conformance;
 mod survey_hostile;
 mod survey_samples;
 mod tls_handshake;
+mod tree_proofs;
 mod whole_path;
 mod withdrawal_crash;
 mod withdrawal_doubt;
