@@ -16,6 +16,7 @@ mod documents_list;
 mod failure;
 mod gather;
 mod heads;
+mod hold;
 mod inbox;
 mod init;
 mod interrupt;
@@ -97,6 +98,8 @@ enum Verb {
     #[command(subcommand)]
     Audit(audit::Audit),
     #[command(subcommand)]
+    Hold(hold::Hold),
+    #[command(subcommand)]
     Policy(policy::Policy),
     #[command(subcommand)]
     Key(key::Key),
@@ -168,6 +171,7 @@ fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Open(verb) => verb.run(context),
         Verb::Opinion(verb) => verb.run(context),
         Verb::Audit(verb) => verb.run(context),
+        Verb::Hold(verb) => verb.run(context),
         Verb::Policy(verb) => verb.run(context),
         Verb::Key(verb) => verb.run(context),
         Verb::Doctor(verb) => verb.run(context),

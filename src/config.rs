@@ -4,6 +4,7 @@
 //! Secrets never stand here; the key folder beside it holds them.
 
 mod abdm;
+mod retention;
 mod staff;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::{Country, IdError, InstitutionId};
 
 pub use abdm::Abdm;
+pub use retention::Retention;
 pub use staff::{People, Staff};
 
 /// One institution's gateway, as its home folder describes it.
@@ -49,6 +51,9 @@ pub struct Config {
     /// Who is who in India's health network.
     #[serde(default)]
     pub abdm: Abdm,
+    /// How long what is on file of a patient must be kept.
+    #[serde(default)]
+    pub retention: Retention,
     /// Upper limits; past them the answer is a clear refusal.
     #[serde(default)]
     pub limits: Limits,
@@ -261,6 +266,7 @@ impl Config {
             staff: Staff::default(),
             break_glass: BreakGlass::default(),
             abdm: Abdm::default(),
+            retention: Retention::default(),
             limits: Limits::default(),
         };
         config.check()?;
@@ -324,6 +330,7 @@ impl Config {
             return range("break_glass.box_s_max", &self.break_glass.box_s_max, "1 to 86400 seconds");
         }
         self.staff.check()?;
+        self.retention.check()?;
         if self.limits.documents_max == 0 || self.limits.bundle_bytes_max == 0 {
             return range("limits", &0, "documents_max and bundle_bytes_max of 1 or more");
         }

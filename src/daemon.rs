@@ -22,7 +22,7 @@ use crate::config::{Home, People};
 use crate::desk::Staff;
 use crate::gateway::{self, Gateway, GatewayError};
 use crate::reason::Reason;
-use crate::{http, outbox, reception};
+use crate::{desk, http, outbox, reception};
 
 use sockets::Admitted;
 
@@ -98,6 +98,10 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
         tracing::warn!(leftovers, "sealed files that no record names were removed");
     }
     gateway::record_start(&gateway).await.map_err(DaemonError::Record)?;
+    let erased = desk::erasures::finish(&gateway).await.map_err(DaemonError::Record)?;
+    if erased > 0 {
+        tracing::warn!(erased, "erasures that were recorded before were carried out");
+    }
     let finished = reception::finish_recalls(&gateway).await.map_err(DaemonError::Record)?;
     if finished > 0 {
         tracing::warn!(finished, "recalls that were taken before were carried out");
@@ -136,6 +140,12 @@ async fn keep_house(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
             _ = stop.changed() => {}
             () = tokio::time::sleep(HOUSE_PAUSE) => {
                 gateway.trust_partners();
+                // What a hold kept of a recall goes once it is lifted.
+                match reception::finish_recalls(&gateway).await {
+                    Ok(0) => {}
+                    Ok(finished) => tracing::info!(finished, "recalls that a hold had stopped were carried out"),
+                    Err(problem) => tracing::warn!(%problem, "recalls that a hold had stopped wait on"),
+                }
                 match gateway.receiver.sweep().await {
                     Ok(0) => {}
                     Ok(dropped) => tracing::info!(dropped, "transfers that rested too long were dropped"),

@@ -25,7 +25,8 @@ use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
 use crate::desk::{
-    Staff, approvals, audit, bundles, cases, consents, emergencies, explain, inbox, opinions, partners, recalls, replay,
+    Staff, approvals, audit, bundles, cases, consents, emergencies, erasures, explain, holds, inbox, opinions,
+    partners, recalls, replay,
 };
 use crate::gateway::{Gateway, Reloaded};
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
@@ -80,6 +81,10 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/audit/entries", get(audit_entries))
         .route("/v1/audit/checkpoint", get(audit_checkpoint))
         .route("/v1/audit/keys", get(audit_keys))
+        .route("/v1/erasures", post(erase))
+        .route("/v1/holds", get(hold_list).post(hold_place))
+        .route("/v1/holds/lift", post(hold_lift))
+        .route("/v1/holds/confirm", post(hold_confirm))
         .route("/v1/audit/verify", get(audit_verify))
         .route("/v1/audit/replay", get(audit_replay))
         .fallback(|| async { Answer::<()>::from(Err(Problem::not_found("there is no such thing in the staff API"))) })
@@ -429,6 +434,38 @@ async fn audit_keys(State(gateway): App) -> Answer<serde_json::Value> {
 
 async fn audit_verify(State(gateway): App) -> Answer<crate::audit::verify::Report> {
     audit::verify(&gateway).await.into()
+}
+
+async fn erase(
+    State(gateway): App,
+    Extension(staff): Who,
+    body: Input<erasures::AskErasure>,
+) -> Answer<erasures::ErasureView> {
+    erasures::erase(&gateway, staff, body.0).await.into()
+}
+
+async fn hold_list(State(gateway): App) -> Answer<serde_json::Value> {
+    items(holds::list(&gateway))
+}
+
+async fn hold_place(
+    State(gateway): App,
+    Extension(staff): Who,
+    body: Input<holds::AskHold>,
+) -> Answer<holds::HoldView> {
+    holds::place(&gateway, staff, body.0).await.into()
+}
+
+async fn hold_lift(State(gateway): App, Extension(staff): Who, body: Input<holds::AskHold>) -> Answer<holds::HoldView> {
+    holds::lift(&gateway, staff, body.0).await.into()
+}
+
+async fn hold_confirm(
+    State(gateway): App,
+    Extension(staff): Who,
+    body: Input<holds::ConfirmHold>,
+) -> Answer<holds::HoldView> {
+    holds::confirm(&gateway, staff, body.0).await.into()
 }
 
 async fn audit_replay(State(gateway): App, Query(stretch): Query<audit::Stretch>) -> Answer<replay::Replayed> {

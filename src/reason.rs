@@ -115,6 +115,11 @@ reasons! {
     SentByMistake "SENT_BY_MISTAKE" "it was sent by mistake, or to the wrong recipient" "`medseal status BUNDLE` shows what the partner answered to the recall; what was opened there before must be destroyed by people";
     GaveUp "GAVE_UP" "the limits on attempts or age are reached" "mend the cause, then send again";
 
+    // Erasure and holds
+    Erased "ERASED" "this patient's data was erased here" "nothing: the log still shows that there was something, and when";
+    LegalHold "LEGAL_HOLD" "a legal hold forbids destroying anything of this patient" "two people lift it with `medseal hold lift` and `medseal hold confirm`, once nobody needs the evidence";
+    RetentionUnexpired "RETENTION_UNEXPIRED" "what is on file of this patient must be kept longer" "tell the patient why and until when; [retention] in medseal.toml holds the schedule";
+
     // The gateway itself
     GatewayAway "GATEWAY_AWAY" "the gateway is not running" "`medseal serve`, or `systemctl start medseal`";
     ReadOnly "READ_ONLY" "the gateway is in read-only mode" "`medseal doctor` says why";

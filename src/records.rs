@@ -5,6 +5,7 @@
 
 mod attempt;
 mod emergency;
+mod holds;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ use crate::statement::receipt::Receipt;
 
 pub use attempt::{Attempt, AttemptOutcome, Decision};
 pub use emergency::{Emergency, EmergencyPrivate, PURPOSE as EMERGENCY_PURPOSE};
+pub use holds::{ErasedCounts, ErasureRecord, HoldRecord, Word};
 
 /// Whose case it is: the one that asks, or the one that answers.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -147,6 +147,27 @@ impl Subjects {
         Ok(Some(SubjectKey(key)))
     }
 
+    /// Destroys a subject's key and every identifier that meant the subject: what was sealed under the key is noise from
+    /// here on. The key goes last, so that a crash leaves it behind and the destruction is done again; `false`: there was
+    /// no key any more.
+    pub fn destroy(&self, subject: &SubjectId) -> Result<bool, SubjectError> {
+        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = self.key_file(subject);
+        if self.read(&key)?.is_none() {
+            return Ok(false);
+        }
+        let io_error = |path: &Path, why| SubjectError::Io { path: path.to_owned(), why };
+        for entry in fs::read_dir(&self.dir).map_err(|why| io_error(&self.dir, why))? {
+            let path = entry.map_err(|why| io_error(&self.dir, why))?.path();
+            let is_alias = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"alias-"));
+            if is_alias && self.read(&path)?.is_some_and(|plain| plain.as_slice() == subject.as_str().as_bytes()) {
+                durable::remove(&path).map_err(|why| io_error(&path, why))?;
+            }
+        }
+        durable::remove(&key).map_err(|why| io_error(&key, why))?;
+        Ok(true)
+    }
+
     fn alias_file(&self, patient: &PatientIdentifier) -> PathBuf {
         self.file("alias", &json::nfc(&patient.to_string()))
     }
@@ -262,6 +283,24 @@ mod tests {
         let key = reopened.key(&subject).unwrap().unwrap();
         assert_eq!(key.open(b"context", &sealed).unwrap().as_slice(), b"name");
         assert_eq!(key.open(b"another", &sealed), Err(OpenError));
+    }
+
+    #[test]
+    fn a_destroyed_subject_leaves_no_file_and_nobody_else_loses_one() {
+        let home = Home::new();
+        let subjects = &home.subjects;
+        let other = subjects.find_or_create(&"https://hospital.example/mrn|Other".parse().unwrap()).unwrap();
+        let before: BTreeSet<_> = fs::read_dir(home.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let erika_too: PatientIdentifier = "https://insurer.example/no|E-1".parse().unwrap();
+        let subject = subjects.find_or_create(&erika()).unwrap();
+        subjects.add_alias(&erika_too, &subject).unwrap();
+        assert!(subjects.destroy(&subject).unwrap());
+        assert!(!subjects.destroy(&subject).unwrap(), "a second time changes nothing");
+        let after: BTreeSet<_> = fs::read_dir(home.dir()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(after, before);
+        assert!(subjects.key(&subject).unwrap().is_none());
+        assert_eq!((subjects.find(&erika()).unwrap(), subjects.find(&erika_too).unwrap()), (None, None));
+        assert!(subjects.key(&other).unwrap().is_some());
     }
 
     #[test]

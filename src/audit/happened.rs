@@ -12,7 +12,7 @@ use crate::id::{BundleId, CaseId, ConsentId, Digest, InstitutionId, SubjectId};
 use crate::json::Object;
 use crate::reason::Reason;
 use crate::records::{
-    AttemptOutcome, BundleRecord, CaseRecord, Emergency, EmergencyPrivate, InboxRecord, Outcome, Side,
+    AttemptOutcome, BundleRecord, CaseRecord, Emergency, EmergencyPrivate, ErasedCounts, InboxRecord, Outcome, Side,
 };
 use crate::statement::dispatch::{Dispatch, Release, SealedBundle};
 use crate::statement::recall::{Cause, Recall, Recalled};
@@ -335,6 +335,20 @@ impl Happened {
         .on(subject)
     }
 
+    /// Everything on file of a patient is about to be destroyed. The basis names no person, because it stays.
+    pub fn erasure(subject: &SubjectId, basis: &str, counts: ErasedCounts) -> Self {
+        Self::new(ERASURE, json!({ "basis": basis, "counts": counts })).on(subject)
+    }
+
+    /// A word about a legal hold: `place-asked`, `placed`, `lift-asked` or `lifted`.
+    pub fn hold(subject: &SubjectId, action: &str, reason: Option<&str>) -> Self {
+        let word = Self::new("hold", json!({ "action": action })).on(subject);
+        match reason {
+            Some(reason) => word.with_detail(json!({ "reason": reason })),
+            None => word,
+        }
+    }
+
     /// A bundle came in, is stored and verified.
     pub fn received(dispatch: &Dispatch, digest: Digest, subject: &SubjectId, again: bool) -> Self {
         Self::new(
@@ -492,6 +506,9 @@ pub enum EmergencyStep {
 
 /// The kind of the entries about emergencies, and the mark of every other entry about one.
 pub const BREAK_GLASS: &str = "break-glass";
+
+/// The kind of the entry after which a patient's key is destroyed.
+pub const ERASURE: &str = "erasure";
 
 /// Where an entry's sealed part holds what the decision was told.
 pub const ASKED: &str = "asked";

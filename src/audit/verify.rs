@@ -2,14 +2,16 @@
 //!
 //! Rule: it believes nothing that it has not hashed, and it needs nothing of the gateway that wrote the lines.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::happened::ERASURE;
 use crate::audit::note::{Checkpoint, LogKey, NoteError};
 use crate::audit::reader::{Detail, DetailError, Opening, Reader};
 use crate::audit::tree::Frontier;
-use crate::id::Digest;
+use crate::id::{Digest, SubjectId};
 use crate::json::{self, JsonError};
 use crate::leaf::{self, LEAF_BYTES_MAX, Leaf, Link, NO_LEAF};
 
@@ -24,6 +26,9 @@ pub struct Report {
     pub signed: u64,
     /// How many sealed details were opened and fit their entries.
     pub details: u64,
+    /// How many can be opened no more because their subject was erased, as an entry says.
+    #[serde(default)]
+    pub erased: u64,
     /// The root over the verified entries.
     pub root: Digest,
     /// The first thing that is wrong.
@@ -59,6 +64,8 @@ pub enum Kind {
     BadSignature,
     /// An opened detail is not what the entry commits to.
     DetailMismatch,
+    /// A sealed detail has no key any more, and no entry says that its subject was erased.
+    KeyGone,
     /// The entry was recorded and signed in a form that the log does not have.
     Malformed,
     /// The entry stands behind all that the checkpoint covers.
@@ -78,6 +85,7 @@ impl Kind {
             Self::Forked => "forked",
             Self::BadSignature => "bad-signature",
             Self::DetailMismatch => "detail-mismatch",
+            Self::KeyGone => "key-gone",
             Self::Malformed => "malformed",
             Self::Unsigned => "unsigned",
             Self::BadFile => "bad-file",
@@ -150,6 +158,7 @@ pub fn verify_with_details(
         entries: walk.seq,
         signed: signed.map_or(0, |signed| signed.size.min(walk.seq)),
         details: details.opened,
+        erased: 0,
         root: walk.frontier.root(),
         finding,
     })
@@ -160,12 +169,17 @@ pub fn verify_with_details(
 /// A detail whose key was destroyed is counted as sealed, not as a finding.
 pub fn verify_home_details(reader: &Reader, mut progress: impl FnMut(u64)) -> io::Result<Result<Counts, Finding>> {
     let mut counts = Counts::default();
+    let erased = erased_subjects(reader)?;
     for seq in 0..reader.size().map_err(io::Error::other)? {
         let wrong = |message: &str| Finding { seq, kind: Kind::DetailMismatch, message: message.into() };
         match reader.detail(seq) {
             Ok(Detail::None) => {}
             Ok(Detail::Open(_)) => counts.opened += 1,
-            Ok(Detail::NoKey) => counts.sealed += 1,
+            Ok(Detail::NoKey) if is_of(reader, seq, &erased)? => counts.erased += 1,
+            Ok(Detail::NoKey) => {
+                let message = "the key of the sealed detail is gone, and no entry says that its subject was erased";
+                return Ok(Err(Finding { seq, kind: Kind::KeyGone, message: message.into() }));
+            }
             Ok(Detail::Missing) => return Ok(Err(wrong("the sealed detail that the entry commits to is not there"))),
             Err(DetailError::Mismatch(_) | DetailError::Leaf(_)) => {
                 return Ok(Err(wrong("the sealed detail is not the one that the entry commits to")));
@@ -179,13 +193,35 @@ pub fn verify_home_details(reader: &Reader, mut progress: impl FnMut(u64)) -> io
     Ok(Ok(counts))
 }
 
+/// The subjects of whom an entry says that they were erased.
+fn erased_subjects(reader: &Reader) -> io::Result<BTreeSet<SubjectId>> {
+    let mark = format!("\"kind\":\"{ERASURE}\"");
+    let mut erased = BTreeSet::new();
+    for line in reader.lines(0) {
+        let line = line.map_err(io::Error::other)?;
+        if line.windows(mark.len()).any(|window| window == mark.as_bytes())
+            && let Ok(leaf) = Leaf::read(&line)
+            && leaf.kind == ERASURE
+        {
+            erased.extend(leaf.subject);
+        }
+    }
+    Ok(erased)
+}
+
+fn is_of(reader: &Reader, seq: u64, subjects: &BTreeSet<SubjectId>) -> io::Result<bool> {
+    let entry = reader.entries(seq, 1).map_err(io::Error::other)?.pop();
+    let subject = entry.and_then(|(_, line)| Leaf::read(&line).ok()).and_then(|leaf| leaf.subject);
+    Ok(subject.is_some_and(|subject| subjects.contains(&subject)))
+}
+
 /// How many details could be opened, and how many no longer can.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counts {
     /// Opened, and they fit their entries.
     pub opened: u64,
-    /// Sealed under a key that is not here.
-    pub sealed: u64,
+    /// Their subject was erased, and an entry says so.
+    pub erased: u64,
 }
 
 /// The chain so far. The newest leaf joins the tree one step later: the next line shows whether it was edited.

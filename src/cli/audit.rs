@@ -1,5 +1,6 @@
 //! `medseal audit`: the compliance officer's desk.
 
+mod erase;
 mod export;
 mod replay;
 mod show;
@@ -18,6 +19,7 @@ pub(super) enum Audit {
     Show(show::Show),
     Replay(replay::Replay),
     Export(export::Export),
+    Erase(erase::Erase),
     Checkpoint(Checkpoint),
 }
 
@@ -33,6 +35,7 @@ impl Audit {
             Self::Show(verb) => verb.run(context),
             Self::Replay(verb) => verb.run(context),
             Self::Export(verb) => verb.run(context),
+            Self::Erase(verb) => verb.run(context),
             Self::Checkpoint(_) => checkpoint(context),
         }
     }

@@ -101,7 +101,7 @@ fn verify_log(log: &Log, note: &str) -> io::Result<Report> {
     let mut report = verify::verify_lines(lines, &against, |_| ())?;
     if report.ok {
         match verify::verify_home_details(log.reader(), |_| ())? {
-            Ok(counts) => report.details = counts.opened,
+            Ok(counts) => (report.details, report.erased) = (counts.opened, counts.erased),
             Err(finding) => {
                 report.ok = false;
                 report.finding = Some(finding);

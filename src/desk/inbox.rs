@@ -100,6 +100,12 @@ pub fn content(gateway: &Gateway, bundle: &BundleId) -> Result<(File, u64), Prob
         let detail = format!("{} has recalled {bundle}: {why}; it is not opened any more", record.from);
         return Err(Problem::refused(Reason::Recalled, detail).about(bundle));
     }
+    let subject = gateway.subject_of(&record)?;
+    let erased = subject.map(|subject| gateway.person(&subject).map(|person| person.is_none())).transpose()?;
+    if erased == Some(true) {
+        let detail = format!("{bundle} was erased together with everything else of its patient");
+        return Err(Problem::refused(Reason::Erased, detail).about(bundle));
+    }
     let name = BlobName::theirs(&record.from, &record.bundle, &record.sealed_sha256);
     let file = gateway.vault.read(&name).map_err(|error| Problem::internal("the vault", &error))?;
     Ok((file, record.sealed_bytes))

@@ -7,7 +7,10 @@ use crate::bundle::document::Document;
 use crate::consent::{Consent, ConsentError, Network};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
-use crate::records::{BundleRecord, CasePrivate, CaseRecord, ConsentRecord, EmergencyPrivate};
+use crate::records::{
+    BundleRecord, CasePrivate, CaseRecord, ConsentRecord, EmergencyPrivate, HoldRecord, InboxRecord, Side,
+};
+use crate::statement::Kind;
 use crate::store::{Expect, Put, Space};
 
 /// What a consent's sealed part holds: the resource, byte for byte. Written once: what happens to a consent later
@@ -82,6 +85,18 @@ impl Gateway {
     /// Every bundle of a patient.
     pub fn bundles_of(&self, subject: &SubjectId) -> Result<Vec<Row<BundleRecord>>, Problem> {
         self.indexed(Space::Bundle, &format!("bundles/{subject}/"))
+    }
+
+    /// Whom a bundle that came in is about; `None` when its case is not on file.
+    pub fn subject_of(&self, record: &InboxRecord) -> Result<Option<SubjectId>, Problem> {
+        let side = if record.kind == Kind::Opinion { Side::Ours } else { Side::Theirs(record.from.clone()) };
+        let case = self.row::<CaseRecord>(Space::Case, &CaseRecord::key(&side, &record.case))?;
+        Ok(case.map(|case| case.value.subject))
+    }
+
+    /// A patient's legal hold, in force or not.
+    pub fn hold_of(&self, subject: &SubjectId) -> Result<Option<Row<HoldRecord>>, Problem> {
+        self.row(Space::Index, &HoldRecord::key(subject))
     }
 
     /// The resource of a consent; `None` when the subject was erased.

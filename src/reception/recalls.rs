@@ -12,7 +12,7 @@ use crate::clock;
 use crate::gateway::{Gateway, Row, put};
 use crate::id::{BundleId, Digest, InstitutionId, SubjectId};
 use crate::problem::Problem;
-use crate::records::{AcceptedDispatch, CaseRecord, InboxRecord, Side, TakenRecall};
+use crate::records::{AcceptedDispatch, InboxRecord, TakenRecall};
 use crate::statement::dispatch::Dispatch;
 use crate::statement::recall::{Kept, RecallText, RecalledText};
 use crate::statement::{Kind, STATEMENT_BYTES_MAX, Signed};
@@ -25,7 +25,7 @@ pub async fn finish(gateway: &Arc<Gateway>) -> Result<usize, Problem> {
     let mut finished = 0;
     for row in gateway.rows::<InboxRecord>(Space::Inbox, b"")? {
         let waits = row.value.recall.as_ref().is_some_and(|taken| taken.destroyed.is_none());
-        if waits && held(gateway, &row.value).is_none() {
+        if waits && held(gateway, &row.value)?.is_none() {
             destroy(gateway, row).await?;
             finished += 1;
         }
@@ -57,7 +57,7 @@ pub(super) async fn take(gateway: &Arc<Gateway>, from: &InstitutionId, signed: S
             .ok_or_else(|| Problem::conflict("the record of a dispatch is not whole"))?;
         let done = match &row.value.recall {
             None => intend(gateway, row, &recall, signed.digest()).await,
-            Some(taken) if taken.destroyed.is_some() || held(gateway, &row.value).is_some() => {
+            Some(taken) if taken.destroyed.is_some() || held(gateway, &row.value)?.is_some() => {
                 let answer = answer(gateway, &row.value, taken, signed.digest())?;
                 tracing::debug!(bundle = %recall.bundle, "recall answer signed");
                 return Ok(answer);
@@ -165,23 +165,22 @@ fn answer(gateway: &Gateway, record: &InboxRecord, taken: &TakenRecall, recall: 
         sealed_sha256: record.sealed_sha256,
         received: taken.received.clone(),
         destroyed: taken.destroyed.clone(),
-        kept: if taken.destroyed.is_some() { None } else { held(gateway, record) },
+        kept: if taken.destroyed.is_some() { None } else { held(gateway, record)? },
         opened: taken.opened.clone(),
         head: gateway.log_head(&place.value),
     };
     Ok(text.sign(gateway.keys.signer()))
 }
 
-/// Why a recalled bundle must be kept all the same. Nothing here places a legal hold yet; where one stands, this says
-/// so, and the file stays in the vault, out of every reader's reach.
-const fn held(_: &Gateway, _: &InboxRecord) -> Option<Kept> {
-    None
+/// Why a recalled bundle must be kept all the same: a legal hold. The file stays in the vault, out of every reader's
+/// reach, until the hold is lifted.
+fn held(gateway: &Gateway, record: &InboxRecord) -> Result<Option<Kept>, Problem> {
+    let hold = gateway.hold_of(&subject_of(gateway, record)?)?;
+    Ok(hold.filter(|hold| hold.value.forbids(gateway.now())).map(|_| Kept::LegalHold))
 }
 
 fn subject_of(gateway: &Gateway, record: &InboxRecord) -> Result<SubjectId, Problem> {
-    let side = if record.kind == Kind::Opinion { Side::Ours } else { Side::Theirs(record.from.clone()) };
-    let case = gateway.row::<CaseRecord>(Space::Case, &CaseRecord::key(&side, &record.case))?;
-    Ok(case.ok_or_else(|| Problem::internal("a recall", &Caseless))?.value.subject)
+    gateway.subject_of(record)?.ok_or_else(|| Problem::internal("a recall", &Caseless))
 }
 
 /// A bundle that came in has no case: the store is not whole.

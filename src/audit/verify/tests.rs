@@ -65,7 +65,7 @@ fn a_whole_log_of_any_size_verifies() {
         let report = verify(&lines, &signed.sign(&signer()), Some(&signed));
         assert_eq!(
             report,
-            Report { ok: true, entries: size, signed: size, details: 0, root: signed.root, finding: None }
+            Report { ok: true, entries: size, signed: size, details: 0, erased: 0, root: signed.root, finding: None }
         );
         for earlier in 0..=size {
             let earlier = checkpoint(&lines[..usize::try_from(earlier).unwrap()]);
@@ -226,7 +226,7 @@ fn every_changed_byte_is_found() {
 
 #[test]
 fn an_opened_detail_fits_its_entry_or_is_a_finding() {
-    let subject = crate::id::SubjectId::random();
+    let subject = SubjectId::random();
     let detail = Object::from([("name".to_owned(), json!("Erika"))]);
     let opening = Opening { seq: 0, salt: [3; 32], detail };
     let detail_line = json::object_to_line(&opening.detail).unwrap();
