@@ -30,6 +30,10 @@ use medseal::store::{Expect, Put, Space, WriteSet};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         // Compiled by `cargo test --all-targets`, which wants no numbers.
@@ -191,6 +195,7 @@ async fn bundle(gateway: &Gateway, number: usize) -> BundleRecord {
 /// Consents of one patient: for another institute, for other documents, a denial of others; the last one permits.
 fn consent(patient: usize, number: usize) -> Value {
     let mut consent = asking::consent();
+    consent["id"] = json!(format!("consent-{number}"));
     consent["patient"]["identifier"]["value"] = json!(patient.to_string());
     consent["provision"]["period"] = json!({ "start": "2026-01-01", "end": "2036-01-01" });
     let class = |code: &str| json!([{ "system": "http://loinc.org", "code": code }]);

@@ -10,11 +10,13 @@
 //! | denied ([`ended::record_denial`]) | done, or due again where the reason passes by itself | refused, cancelled, waiting, or waiting for a second person |
 //! | not arrived, or nobody knows ([`ended::retry`]) | due again, or done at the limits | waiting, or failed |
 //! | impossible ([`ended::give_up`]) | done | failed |
-//! | an error of our own ([`Problem`]) | as it was: another worker takes it up | as it was |
+//! | an error of our own ([`Problem`]) | as it was: it is taken up again | as the last write left it |
+//!
+//! A bundle that fails keeps its open attempts: whether they arrived stays unknown, and the log says so.
 //!
 //! Rule: each step consumes what only the step before can make. The age header, without which the rest is noise, is
 //! handed over last, under a permit that is fresh at that moment. After a crash between any two steps the next attempt
-//! asks the partner what became of this one, before anything else.
+//! begins by asking the partner what became of this one, if it was recorded that it might leave.
 
 mod conversation;
 mod ended;
@@ -57,8 +59,8 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     };
     let mut talk = Conversation::with(gateway, partner);
 
-    // An earlier attempt may have arrived: the same bundle is delivered once. A partner that is unclear about it gets
-    // the bundle again, which to it is the same bundle.
+    // An earlier attempt may have arrived: the same bundle is delivered once. A partner whose receipt does not count
+    // gets the bundle again, which to it is the same bundle.
     if row.value.open_attempts().next().is_some() {
         match talk.ask_what_became_of(&row.value).await {
             Ok(Became::Delivered(receipt, number)) => return settle(gateway, row, *receipt, number, job).await,
@@ -72,7 +74,8 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     };
     let file = match gateway.vault.read(&BlobName::ours(bundle)) {
         Ok(file) => Arc::new(file),
-        Err(error) => return retry(gateway, row, job, local(&error).reason(), NotDelivered).await,
+        // Of the attempts before it is known no more than before.
+        Err(error) => return retry(gateway, row, job, local(&error).reason(), Unknown).await,
     };
 
     // Decide. The epoch is read first, so that whatever changes while it is being decided makes the permit stale.
