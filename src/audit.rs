@@ -6,6 +6,7 @@ pub mod event;
 pub mod happened;
 pub mod tree;
 pub mod proof;
+pub mod tiles;
 pub mod note;
 pub mod reader;
 pub mod log;

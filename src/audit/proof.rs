@@ -49,6 +49,11 @@ pub enum ProofError {
     OldRoot,
 }
 
+/// The root of the tree of `size` leaves, at least one.
+pub fn root<S: Subtrees>(size: u64, tree: &S) -> Result<Digest, S::Error> {
+    range(tree, 0, size)
+}
+
 /// The proof that leaf `index` is in the tree of `size` leaves: at most 64 hashes, the one beside the leaf first.
 pub fn inclusion<S: Subtrees>(index: u64, size: u64, tree: &S) -> Result<Vec<Digest>, ProveError<S::Error>> {
     if index >= size {

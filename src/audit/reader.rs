@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::note::Origin;
+use crate::audit::tiles::Stored;
 use crate::id::{Digest, SubjectId};
 use crate::json::{self, JsonError, Object};
 use crate::leaf::{Leaf, LeafError, commit};
@@ -119,6 +120,11 @@ impl Reader {
     /// The lines of all entries from `from` on, read a page at a time.
     pub fn lines(&self, from: u64) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> + '_ {
         Lines { reader: self, next: from, page: Vec::new().into_iter(), ended: false }
+    }
+
+    /// The subtrees of the log, for proofs.
+    pub fn tree(&self) -> Stored<'_> {
+        Stored::new(self.store.as_ref())
     }
 
     /// The sealed part of one entry.

@@ -13,10 +13,11 @@ use super::writer::{FRONTIER_KEY, Writer};
 use super::{Newest, Place, State};
 use crate::audit::note::{Checkpoint, LogKey, NOTE_BYTES_MAX, NoteError, Origin};
 use crate::audit::reader::Reader;
+use crate::audit::tiles::{Edge, Stored, Tile};
 use crate::audit::tree::Frontier;
 use crate::clock::{Clock, Timestamp, read_stamp};
 use crate::durable;
-use crate::id::InstitutionId;
+use crate::id::{Digest, InstitutionId};
 use crate::json::Object;
 use crate::keys::Keys;
 use crate::leaf::{self, Draft, LeafError, Link, NO_LEAF};
@@ -194,6 +195,7 @@ pub(super) fn open(parts: LogParts) -> Result<(Writer, Reader, LogKey), OpenLogE
         return Err(OpenLogError::RolledBack { found: head.size, signed: signed.size });
     }
     let tail = Tail::read(parts.store.as_ref(), head, &signed)?;
+    let tiles = open_tiles(parts.store.as_ref(), head, &tail.frontier.root())?;
     let place = Place { seq: head.size - 1, leaf: head.leaf, root: tail.frontier.root(), at: tail.at };
     let state = Arc::new(State::new(Newest { place, note }));
     let reader = Reader::new(Arc::clone(&parts.store), parts.subjects, parts.origin.clone());
@@ -207,10 +209,51 @@ pub(super) fn open(parts: LogParts) -> Result<(Writer, Reader, LogKey), OpenLogE
         head,
         at: tail.at,
         frontier: tail.frontier,
+        tiles,
         signed,
         state,
     };
     Ok((writer, reader, key))
+}
+
+/// Reads the edge of the tiles, and stores the tiles that are missing: those of a log from before there were any.
+///
+/// Tiles are made from the leaves alone: if those that are stored do not lead to the root, they are made anew.
+fn open_tiles(store: &dyn Store, head: Head, root: &Digest) -> Result<Edge, OpenLogError> {
+    let stored = || {
+        let edge = complete(store, head, Edge::of_stored(store, head.size)?)?;
+        let leads_there = Stored::new(store).root_of(head.size)? == *root;
+        Ok(leads_there.then_some(edge))
+    };
+    match stored() {
+        Ok(Some(edge)) => Ok(edge),
+        Ok(None) | Err(OpenLogError::Store(StoreError::Damaged { .. })) => {
+            tracing::warn!(entries = head.size, "the tiles of the log are made anew from its entries");
+            complete(store, head, Edge::default())
+        }
+        Err(why) => Err(why),
+    }
+}
+
+/// Reads the leaves behind an edge, and stores the tiles that they complete.
+fn complete(store: &dyn Store, head: Head, mut edge: Edge) -> Result<Edge, OpenLogError> {
+    while edge.size() < head.size {
+        let page = store.read(edge.size(), PAGE)?;
+        if page.is_empty() {
+            return Err(OpenLogError::Broken { seq: edge.size() });
+        }
+        let mut set = WriteSet::at(head);
+        for (_, line) in &page {
+            set.puts.extend(edge.push(leaf::hash(line)).into_iter().map(Tile::put));
+        }
+        if !set.puts.is_empty() {
+            store.commit(set).map_err(|why| match why {
+                CommitError::Store(why) => why.into(),
+                other => OpenLogError::Store(StoreError::Damaged { what: other.to_string() }),
+            })?;
+        }
+    }
+    Ok(edge)
 }
 
 /// Reads the newest checkpoint and verifies that this gateway signed it for this log.
@@ -280,7 +323,7 @@ impl Tail {
     }
 }
 
-fn link_of(entry: Option<&(u64, Vec<u8>)>, seq: u64) -> Result<(crate::id::Digest, Link), OpenLogError> {
+fn link_of(entry: Option<&(u64, Vec<u8>)>, seq: u64) -> Result<(Digest, Link), OpenLogError> {
     let broken = OpenLogError::Broken { seq };
     let Some((found, line)) = entry else { return Err(broken) };
     match Link::read(line) {

@@ -1,6 +1,7 @@
 //! The log against a store in memory that can be held up or made to fail.
 
 mod rig;
+mod tiles;
 
 use std::future::poll_fn;
 use std::pin::Pin;

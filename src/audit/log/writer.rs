@@ -16,6 +16,7 @@ use super::{AppendError, Change, GROUP_MAX, Newest, OnFailure, Place, State};
 use crate::audit::event::Entry;
 use crate::audit::note::{Checkpoint, LogKey, Origin};
 use crate::audit::reader::seal;
+use crate::audit::tiles::{Edge, TILES_PER_LEAF, Tile};
 use crate::audit::tree::Frontier;
 use crate::clock::{Clock, Timestamp};
 use crate::durable;
@@ -55,6 +56,7 @@ pub(super) struct Writer {
     pub(super) head: Head,
     pub(super) at: Timestamp,
     pub(super) frontier: Frontier,
+    pub(super) tiles: Edge,
     pub(super) signed: Checkpoint,
     pub(super) state: Arc<State>,
 }
@@ -76,6 +78,7 @@ struct Group {
     taken: Vec<(Request, Place)>,
     touched: BTreeSet<(Space, Vec<u8>)>,
     frontier: Frontier,
+    tiles: Edge,
     at: Timestamp,
 }
 
@@ -166,6 +169,7 @@ impl Writer {
             taken: Vec::new(),
             touched: BTreeSet::new(),
             frontier: self.frontier.clone(),
+            tiles: self.tiles.clone(),
             at: self.at,
         };
         if *edge_to_save {
@@ -174,7 +178,7 @@ impl Writer {
         while group.taken.len() < group_max {
             let Some(request) = pending.pop_front() else { break };
             let touches = request.touches();
-            let changes = group.changes() + touches.len() + LEAF_AND_DETAIL;
+            let changes = group.changes() + touches.len() + LEAF_AND_DETAIL + TILES_PER_LEAF;
             let clashes = touches.iter().any(|thing| group.touched.contains(thing));
             if !group.taken.is_empty() && (clashes || changes > CHANGES_MAX) {
                 pending.push_front(request);
@@ -203,7 +207,7 @@ impl Writer {
             }
         }
         *edge_to_save = false;
-        (self.frontier, self.at) = (group.frontier, group.at);
+        (self.frontier, self.tiles, self.at) = (group.frontier, group.tiles, group.at);
         if let Some((_, place)) = group.taken.last() {
             self.head = Head { size: place.seq + 1, leaf: place.leaf };
             self.state.newest.send_modify(|newest| newest.place = place.clone());
@@ -219,7 +223,8 @@ impl Writer {
         let refuse = |space, key: &[u8]| Ok(Err(AppendError::Precondition { space, key: key.to_vec() }));
         let mut named = BTreeSet::new();
         for (space, key) in touches {
-            let reserved = *space == Space::Detail || (*space == Space::Meta && key == FRONTIER_KEY);
+            let reserved =
+                matches!(space, Space::Detail | Space::Tile) || (*space == Space::Meta && key == FRONTIER_KEY);
             if reserved || !named.insert((space, key)) {
                 return refuse(*space, key);
             }
@@ -329,6 +334,7 @@ impl Group {
         (self.frontier, self.at) = (frontier, at);
         self.touched.extend(touches);
         let set = &mut self.set;
+        set.puts.extend(self.tiles.push(hash).into_iter().map(Tile::put));
         set.append.push(line);
         set.head_after = Head { size: seq + 1, leaf: hash };
         let Change { puts, deletes, enqueue, settle, stamps } = &request.change;
