@@ -8,6 +8,8 @@ pub mod tree;
 pub mod proof;
 pub mod tiles;
 pub mod note;
+pub mod tlog_proof;
+pub mod proof_page;
 pub mod reader;
 pub mod log;
 pub mod verify;

@@ -85,6 +85,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/holds", get(hold_list).post(hold_place))
         .route("/v1/holds/lift", post(hold_lift))
         .route("/v1/holds/confirm", post(hold_confirm))
+        .route("/v1/audit/proof", get(audit_proof))
         .route("/v1/audit/verify", get(audit_verify))
         .route("/v1/audit/replay", get(audit_replay))
         .fallback(|| async { Answer::<()>::from(Err(Problem::not_found("there is no such thing in the staff API"))) })
@@ -430,6 +431,10 @@ async fn audit_checkpoint(State(gateway): App) -> Response {
 
 async fn audit_keys(State(gateway): App) -> Answer<serde_json::Value> {
     Ok(audit::keys(&gateway)).into()
+}
+
+async fn audit_proof(State(gateway): App, Query(asked): Query<audit::Asked>) -> Answer<serde_json::Value> {
+    audit::prove(&gateway, &asked).await.into()
 }
 
 async fn audit_verify(State(gateway): App) -> Answer<crate::audit::verify::Report> {

@@ -2,6 +2,7 @@
 
 mod erase;
 mod export;
+mod prove;
 mod replay;
 mod show;
 mod verify;
@@ -20,6 +21,7 @@ pub(super) enum Audit {
     Replay(replay::Replay),
     Export(export::Export),
     Erase(erase::Erase),
+    Prove(prove::Prove),
     Checkpoint(Checkpoint),
 }
 
@@ -36,6 +38,7 @@ impl Audit {
             Self::Replay(verb) => verb.run(context),
             Self::Export(verb) => verb.run(context),
             Self::Erase(verb) => verb.run(context),
+            Self::Prove(verb) => verb.run(context),
             Self::Checkpoint(_) => checkpoint(context),
         }
     }

@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 use super::replay::{self, Replayed};
 use crate::audit::log::Log;
+use crate::audit::note::Checkpoint;
+use crate::audit::proof;
+use crate::audit::tlog_proof::EntryProof;
 use crate::audit::verify::{self, Against, Behind, Report};
 use crate::gateway::Gateway;
 use crate::id::CaseId;
@@ -29,6 +32,14 @@ pub struct Range {
     /// Only entries of this case.
     #[serde(default)]
     pub case: Option<CaseId>,
+}
+
+/// Which entry is to be proved.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Asked {
+    /// Its number.
+    pub seq: u64,
 }
 
 /// Which decisions are to be taken again.
@@ -74,6 +85,31 @@ pub async fn checkpoint(gateway: &Gateway) -> Result<String, Problem> {
 /// The keys that verify the checkpoint, and the log's origin.
 pub fn keys(gateway: &Gateway) -> serde_json::Value {
     json!({ "origin": gateway.log.reader().origin().as_str(), "vkeys": [gateway.log.key().to_string()] })
+}
+
+/// One entry as it is stored, with the proof that the newest checkpoint covers it.
+pub async fn prove(gateway: &Gateway, asked: &Asked) -> Result<serde_json::Value, Problem> {
+    let note = checkpoint(gateway).await?;
+    let (log, seq) = (gateway.log.clone(), asked.seq);
+    let proved = tokio::task::spawn_blocking(move || prove_entry(&log, seq, note));
+    proved.await.map_err(|error| Problem::internal("the proof", &error))?
+}
+
+fn prove_entry(log: &Log, seq: u64, note: String) -> Result<serde_json::Value, Problem> {
+    let keys = std::slice::from_ref(log.key());
+    let signed = Checkpoint::open(note.as_bytes(), keys).map_err(|error| Problem::internal("the log", &error))?;
+    if seq >= signed.size {
+        return Err(Problem::not_found(format!("there is no entry {seq}; the log has {} entries", signed.size)));
+    }
+    let stored = log.reader().entries(seq, 1).map_err(|error| Problem::internal("the log", &error))?;
+    let line = stored.into_iter().next().map(|(_, line)| line).unwrap_or_default();
+    let path = proof::inclusion(seq, signed.size, &log.reader().tree());
+    let path = path.map_err(|error| Problem::internal("the proof", &error))?;
+    let proof = EntryProof { index: seq, path, note };
+    // What does not verify here would be a false accusation of the log elsewhere.
+    proof.verify(&line, keys, &[]).map_err(|error| Problem::internal("the proof", &error))?;
+    let entry = String::from_utf8(line).map_err(|error| Problem::internal("the log", &error))?;
+    Ok(json!({ "entry": entry, "proof": proof.to_text() }))
 }
 
 /// Checks the whole log against its newest checkpoint.

@@ -50,6 +50,7 @@ mod interop_trust;
 mod log_export;
 mod log_faults;
 mod log_home;
+mod log_proof;
 mod needs;
 mod partner_samples;
 mod people;

@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
+use super::prove;
 use crate::audit::export::{VERIFY_PY, verify_export};
-use crate::audit::note::{Checkpoint, LogKey};
+use crate::audit::note::{Checkpoint, LogKey, NoteKey};
 use crate::cli::Context;
 use crate::cli::answer::text;
 use crate::cli::failure::{Failure, Outcome, Status};
@@ -18,11 +19,14 @@ use crate::reason::Reason;
 
 /// Verifies the log and names the first bad entry and its kind.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples: medseal audit verify\n          medseal audit verify export-2026 --key log.vkey\n\
+#[command(
+    after_help = "Examples: medseal audit verify\n          medseal audit verify export-2026 --key log.vkey\n          \
+    medseal audit verify entry-42.tlog-proof --entry entry-42.entry --key log.vkey\n\
     Without EXPORT the running gateway checks its own log. An export is checked here, without a gateway; its key comes\n\
-    from --key, or else from the export itself, which is then only as good as a comparison of its fingerprint.")]
+    from --key, or else from the export itself, which is then only as good as a comparison of its fingerprint."
+)]
 pub(in crate::cli) struct Verify {
-    /// The folder of an export.
+    /// The folder of an export, or a .tlog-proof file.
     export: Option<PathBuf>,
     /// The log key that is trusted: NAME+KEYID+BASE64, or a file that holds it.
     #[arg(long, value_name = "VKEY|FILE", requires = "export")]
@@ -30,16 +34,31 @@ pub(in crate::cli) struct Verify {
     /// A checkpoint kept from earlier, which the log must contain.
     #[arg(long, value_name = "FILE", requires = "export")]
     trusted_checkpoint: Option<PathBuf>,
+    /// The entry that a .tlog-proof is about; without it, the .entry file beside the proof.
+    #[arg(long, value_name = "FILE", requires = "export")]
+    entry: Option<PathBuf>,
+    /// A witness whose countersignature under a .tlog-proof shall be verified.
+    #[arg(long, value_name = "VKEY|FILE", requires = "export")]
+    witness: Vec<String>,
 }
 
 impl Verify {
     pub(super) fn run(self, context: &Context) -> Outcome {
         if let Some(export) = &self.export {
+            if prove::is_proof(export) {
+                return self.proof(context, export);
+            }
             return tell(context, self.offline(context, export)?);
         }
         let report = context.api()?.get("/v1/audit/verify")?;
         context.out.say("the gateway checked its own log; an export shows it to others");
         tell(context, report)
+    }
+
+    fn proof(&self, context: &Context, proof: &Path) -> Outcome {
+        let keys = self.key.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
+        let witnesses = self.witness.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
+        prove::check(context, proof, self.entry.as_deref(), &keys, &witnesses)
     }
 
     fn offline(&self, context: &Context, export: &Path) -> Result<Value, Failure> {
@@ -86,8 +105,9 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
     Ok(Status::Refused)
 }
 
-fn read_key(given: &str) -> Result<LogKey, Failure> {
-    let text = match given.parse::<LogKey>() {
+/// Reads a key that was given as itself or as a file that holds it.
+pub(super) fn read_key<const TYPE: u8>(given: &str) -> Result<NoteKey<TYPE>, Failure> {
+    let text = match given.parse() {
         Ok(key) => return Ok(key),
         Err(_) => std::fs::read_to_string(given).with_context(|| given.to_owned())?,
     };

@@ -53,7 +53,9 @@ fn a_full_tile_is_stored_with_the_leaf_that_completes_it_and_proofs_hold() {
     assert!(full_tiles(&home) == [Some(leaves(&home)), None, None]);
     // A group of many entries completes a tile in its middle.
     let many = (0..250).map(|at| (note(&at.to_string()), Change::default())).collect();
-    at_once(&home, &log, many).into_iter().for_each(|answer| drop(answer.unwrap()));
+    for answer in at_once(&home, &log, many) {
+        drop(answer.unwrap());
+    }
     grown_with(&log, 600);
     log.close().unwrap();
     let found = leaves(&home);
