@@ -54,6 +54,9 @@ pub struct Config {
     /// How long what is on file of a patient must be kept.
     #[serde(default)]
     pub retention: Retention,
+    /// How partners are asked to sign under our checkpoints.
+    #[serde(default)]
+    pub witness: Witness,
     /// Upper limits; past them the answer is a clear refusal.
     #[serde(default)]
     pub limits: Limits,
@@ -143,6 +146,34 @@ impl Default for BreakGlass {
         Self { enabled: false, box_s_max: 4 * 3600 }
     }
 }
+
+/// How partners are asked to sign under our checkpoints.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Witness {
+    /// How often they are asked while the log grows, in seconds.
+    pub every_s: u32,
+    /// A log that grew and was countersigned by nobody for so long is an alarm, in seconds.
+    pub alarm_s: u32,
+    /// How long they are waited for at a start, before the gateway signs anything, in seconds.
+    pub wait_s_max: u32,
+}
+
+impl Default for Witness {
+    fn default() -> Self {
+        Self { every_s: 60, alarm_s: 900, wait_s_max: 5 }
+    }
+}
+
+/// A partner's log gets an entry of its own in ours at most this often, in seconds: or two idle gateways would feed each
+/// other for ever.
+pub const WITNESS_ENTRY_S_MIN: i64 = 3600;
+
+/// The most requests for a countersignature from one partner in one minute.
+pub const WITNESS_REQUESTS_PER_MINUTE_MAX: u32 = 120;
+
+/// The most refused checkpoints that are kept as evidence of one partner.
+pub const WITNESS_EVIDENCE_MAX: usize = 16;
 
 /// Upper limits; past them the answer is a clear refusal.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -267,6 +298,7 @@ impl Config {
             break_glass: BreakGlass::default(),
             abdm: Abdm::default(),
             retention: Retention::default(),
+            witness: Witness::default(),
             limits: Limits::default(),
         };
         config.check()?;
@@ -328,6 +360,13 @@ impl Config {
         }
         if self.break_glass.box_s_max == 0 || self.break_glass.box_s_max > BREAK_GLASS_S_MAX {
             return range("break_glass.box_s_max", &self.break_glass.box_s_max, "1 to 86400 seconds");
+        }
+        if self.witness.every_s == 0 || self.witness.alarm_s < self.witness.every_s || self.witness.wait_s_max > 60 {
+            return range(
+                "witness",
+                &format!("{}, {}, {}", self.witness.every_s, self.witness.alarm_s, self.witness.wait_s_max),
+                "every_s of 1 or more, alarm_s no less than it, wait_s_max of at most 60 seconds",
+            );
         }
         self.staff.check()?;
         self.retention.check()?;
@@ -409,6 +448,16 @@ impl Home {
     /// What is known of the transfers that partners began.
     pub fn transfers(&self) -> PathBuf {
         self.0.join("transfers")
+    }
+
+    /// What we signed as a witness last, and what we refused; outside the store.
+    pub fn witness(&self) -> PathBuf {
+        self.0.join("witness")
+    }
+
+    /// Whose signatures under our checkpoints count, as the operator wrote it; may be absent.
+    pub fn witness_policy(&self) -> PathBuf {
+        self.0.join("witness-policy")
     }
 
     /// Our own signed card.

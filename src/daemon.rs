@@ -23,6 +23,7 @@ use crate::desk::Staff;
 use crate::gateway::{self, Gateway, GatewayError};
 use crate::reason::Reason;
 use crate::{desk, http, outbox, reception};
+use crate::witness::{self, AtStart};
 
 use sockets::Admitted;
 
@@ -76,7 +77,7 @@ fn end_log(gateway: &Gateway) {
 pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     let home = Home::at(home);
     let socket = sockets::owners(&home).await?;
-    let gateway = match Gateway::open(&home, Clock::system()) {
+    let gateway = match open(&home).await {
         Ok(gateway) => gateway,
         Err(GatewayError::Log(error)) => {
             tracing::error!(%error, "read-only: the log does not fit what was signed");
@@ -113,6 +114,7 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     let partners = tokio::spawn(reception::serve(listener, Arc::clone(&gateway), stop.clone()));
     let outbox = tokio::spawn(outbox::run(Arc::clone(&gateway), stop.clone()));
     let hangups = tokio::spawn(reload_on_hangup(Arc::clone(&gateway), hangup, stop.clone()));
+    let witnesses = tokio::spawn(witness::run(Arc::clone(&gateway), stop.clone()));
     let house = tokio::spawn(keep_house(Arc::clone(&gateway), stop.clone()));
     let admitted = Admitted::with(gateway.people.clone());
     let serve_on = |socket| serve_staff(socket, admitted.clone(), http::routes(Arc::clone(&gateway)), stop.clone());
@@ -123,7 +125,9 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     {
         tracing::error!(%error, task = "people", "a part of the daemon failed");
     }
-    for (name, task) in [("partners", partners), ("outbox", outbox), ("house", house), ("hangups", hangups)] {
+    for (name, task) in
+        [("partners", partners), ("outbox", outbox), ("house", house), ("hangups", hangups), ("witnesses", witnesses)]
+    {
         if let Err(error) = task.await {
             tracing::error!(%error, task = name, "a part of the daemon failed");
         }
@@ -131,6 +135,21 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     end_log(&gateway);
     tracing::info!("ended");
     staff
+}
+
+/// Opens the gateway, and asks its witnesses before it signs anything: a home that was set back as a whole looks whole to
+/// itself, and only others know.
+async fn open(home: &Home) -> Result<Arc<Gateway>, GatewayError> {
+    let gateway = Gateway::open(home, Clock::system())?;
+    match witness::ask_before_signing(&gateway).await {
+        AtStart::Agreed(_) => Ok(gateway),
+        AtStart::Ahead => {
+            end_log(&gateway);
+            drop(gateway);
+            // The later checkpoint lies on the disk now: the log says itself that it is behind.
+            Gateway::open(home, Clock::system())
+        }
+    }
 }
 
 /// What time alone changes: cards and certificates begin and end, transfers that nobody goes on with are dropped.

@@ -30,6 +30,8 @@ pub enum Step {
     Abandon,
     /// Recalling a bundle that was delivered.
     Recall,
+    /// Asking for a signature under a checkpoint, or for what was seen last.
+    Witness,
 }
 
 /// Why something could not be delivered, or could not be asked.

@@ -12,6 +12,7 @@ mod partners;
 mod parts;
 mod policies;
 mod rows;
+mod witnessing;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,7 @@ pub use on_file::{ConsentPrivate, Scan};
 pub use parts::Person;
 pub use policies::Reloaded;
 pub use rows::Row;
+pub use witnessing::{Ours, Witnessing};
 
 use crate::audit;
 use crate::audit::event::Event;
@@ -71,6 +73,8 @@ pub struct Gateway {
     pub receiver: Arc<Receiver>,
     /// Bundles that were announced and whose documents have not come yet.
     pub drafts: Drafts,
+    /// Countersignatures, by us and for us.
+    pub witnessing: Witnessing,
     store: Arc<dyn Store>,
     policy: RwLock<Arc<Policy>>,
     cards: partners::Read,
@@ -128,6 +132,9 @@ pub enum GatewayError {
     /// The subjects' keys were not made or not opened.
     #[error("the subjects' keys")]
     Subjects(#[from] crate::subject::SubjectError),
+    /// The witness's folder was not made or not opened.
+    #[error("the witness's folder")]
+    Witness(#[from] audit::witness::SeenError),
     /// The policy set is not valid.
     #[error("the policy set")]
     Policy(#[from] crate::policy::PolicyError),
@@ -169,6 +176,7 @@ impl Gateway {
         let policy = policies::load(home)?;
         own_card::complete(home, &keys, clock.now());
         let vault = Arc::new(Vault::open(&home.vault(), config.limits.disk_free_bytes_min)?);
+        let witnessing = Witnessing::open(&home.witness())?;
         let tls = Tls::with_clock(&keys, config.exchange.post_quantum, clock.clone())?;
         let limits = wire::Limits::of(&config.limits);
         let receiver = Receiver::open(Arc::clone(&vault), &home.transfers(), limits, clock.clone())?;
@@ -183,6 +191,7 @@ impl Gateway {
             vault,
             tls,
             subjects,
+            witnessing,
             store,
             cards: partners::Read::default(),
             policy: RwLock::new(policy),

@@ -80,6 +80,8 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/inbox/{id}/opened", post(inbox_opened))
         .route("/v1/audit/entries", get(audit_entries))
         .route("/v1/audit/checkpoint", get(audit_checkpoint))
+        .route("/v1/audit/countersigned", get(audit_countersigned))
+        .route("/v1/audit/witnesses", get(audit_witnesses))
         .route("/v1/audit/keys", get(audit_keys))
         .route("/v1/erasures", post(erase))
         .route("/v1/holds", get(hold_list).post(hold_place))
@@ -427,6 +429,17 @@ async fn audit_checkpoint(State(gateway): App) -> Response {
         Ok(note) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response(),
         Err(problem) => Answer::<()>::from(Err(problem)).into_response(),
     }
+}
+
+async fn audit_countersigned(State(gateway): App) -> Response {
+    match audit::countersigned(&gateway) {
+        Ok(note) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response(),
+        Err(problem) => Answer::<()>::from(Err(problem)).into_response(),
+    }
+}
+
+async fn audit_witnesses(State(gateway): App) -> Answer<audit::Witnesses> {
+    Ok(audit::witnesses(&gateway)).into()
 }
 
 async fn audit_keys(State(gateway): App) -> Answer<serde_json::Value> {

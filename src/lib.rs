@@ -79,6 +79,7 @@ pub mod queue;
 pub mod recall;
 pub mod release;
 pub mod outbox;
+pub mod witness;
 // -- the program
 pub mod desk;
 pub mod reception;

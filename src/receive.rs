@@ -25,7 +25,7 @@ use crate::reason::Reason;
 use crate::vault::VaultError;
 use crate::wire::{
     Code, Handover, Offer, Pong, Progress, RecallRequest, RecalledAnswer, ReceiptAnswer, RequestId, SegmentHead,
-    TransferId, TransferState,
+    TransferId, TransferState, WitnessAnswer,
 };
 
 /// Who asks, and under which name the request stands in both logs.
@@ -84,6 +84,17 @@ pub trait Reception: Send + Sync + 'static {
     /// Takes a recall, destroys what it names, records that and signs the answer. Idempotent by the digest of the
     /// recall. Runs to its end even when the line breaks.
     fn recall<'a>(&'a self, caller: &'a Caller, recall: RecallRequest) -> Answer<'a, RecalledAnswer>;
+
+    /// Signs as a witness under a checkpoint of the partner's own log, or says why not. Runs to its end even when the
+    /// line breaks.
+    fn add_checkpoint<'a>(&'a self, _caller: &'a Caller, _body: &'a [u8]) -> Answer<'a, WitnessAnswer> {
+        Box::pin(async { Err(Code::NotFound) })
+    }
+
+    /// What was seen last of the partner's log whose name has this SHA-256.
+    fn seen_checkpoint<'a>(&'a self, _caller: &'a Caller, _origin: &'a Digest) -> Answer<'a, Option<String>> {
+        Box::pin(async { Err(Code::NotFound) })
+    }
 }
 
 /// Why a transfer did not go on. For our own log: a partner learns [`ReceiveError::code`] alone.

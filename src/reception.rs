@@ -30,8 +30,9 @@ use crate::store::{Expect, Space};
 use crate::vault::BlobName;
 use crate::wire::{
     Code, Handover, Offer, Pong, Progress, RecallRequest, RecalledAnswer, ReceiptAnswer, SegmentHead, TransferId,
-    TransferState,
+    TransferState, WitnessAnswer,
 };
+use crate::witness;
 
 pub use recalls::finish as finish_recalls;
 
@@ -306,6 +307,25 @@ impl Reception for Desk {
                 Ok(answer) => Ok(RecalledAnswer { recalled: answer.text, signature: answer.signature }),
                 Err(error) => Err(tell(caller, &error, error.code())),
             }
+        })
+    }
+
+    fn add_checkpoint<'a>(&'a self, caller: &'a Caller, body: &'a [u8]) -> Answer<'a, WitnessAnswer> {
+        Box::pin(async move {
+            match witness::take(&self.0, &caller.institution, body).await {
+                Ok(line) => Ok(WitnessAnswer { status: 200, body: line }),
+                Err(error) => {
+                    tracing::info!(partner = %caller.institution, request = caller.request.as_str(), %error, "not countersigned");
+                    error.answer()
+                }
+            }
+        })
+    }
+
+    fn seen_checkpoint<'a>(&'a self, caller: &'a Caller, origin: &'a Digest) -> Answer<'a, Option<String>> {
+        Box::pin(async move {
+            let seen = witness::seen(&self.0, &caller.institution, origin);
+            seen.map_err(|error| tell(caller, &error, Code::Internal))
         })
     }
 

@@ -21,6 +21,9 @@ pub use pieces::Pieces;
 /// Where every path of this protocol starts. The version is part of it.
 pub const ROOT: &str = "/exchange/v1";
 
+/// Where the paths of C2SP tlog-witness start.
+pub const WITNESS_ROOT: &str = "/witness/v1";
+
 /// The position in the sealed file of the first byte of this body, or of the first byte still missing.
 pub const UPLOAD_OFFSET: &str = "upload-offset";
 /// The size of the whole sealed file, in bytes.
@@ -63,11 +66,22 @@ pub enum Target {
     Recalls,
     /// Who answers, and what time it is there: `GET`.
     Ping,
+    /// The witness: `POST` brings a checkpoint of the partner's log (C2SP tlog-witness).
+    AddCheckpoint,
+    /// What the witness saw last of the log whose name has this SHA-256: `GET`.
+    SeenCheckpoint(Digest),
 }
 
 impl Target {
     /// Reads the path of a request; `None` for every path that this protocol does not have.
     pub fn parse(path: &str) -> Option<Self> {
+        if let Some(path) = path.strip_prefix(WITNESS_ROOT) {
+            return match path.strip_prefix('/')?.split_once('/') {
+                None => (path == "/add-checkpoint").then_some(Self::AddCheckpoint),
+                Some((origin, "checkpoint")) => origin.parse().ok().map(Self::SeenCheckpoint),
+                Some(_) => None,
+            };
+        }
         let parts: Vec<&str> = path.strip_prefix(ROOT)?.strip_prefix('/')?.split('/').collect();
         let transfer = |bundle: &str, sealed: &str| {
             Some(TransferId { bundle: bundle.parse().ok()?, sealed_sha256: sealed.parse().ok()? })
@@ -93,6 +107,8 @@ impl fmt::Display for Target {
             Self::Receipt(dispatch) => write!(f, "{ROOT}/receipts/{dispatch}"),
             Self::Recalls => write!(f, "{ROOT}/recalls"),
             Self::Ping => write!(f, "{ROOT}/ping"),
+            Self::AddCheckpoint => write!(f, "{WITNESS_ROOT}/add-checkpoint"),
+            Self::SeenCheckpoint(origin) => write!(f, "{WITNESS_ROOT}/{origin}/checkpoint"),
         }
     }
 }
@@ -221,6 +237,18 @@ pub struct Pong {
     /// Its clock.
     pub time: String,
 }
+
+/// What a witness answers, as C2SP tlog-witness has it: a status, and a body that is text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WitnessAnswer {
+    /// The HTTP status.
+    pub status: u16,
+    /// Signature lines, a size, a note, or nothing.
+    pub body: String,
+}
+
+/// The content type of the size that goes with 409.
+pub const TLOG_SIZE: &str = "text/x.tlog.size";
 
 /// Declares the codes with their text form and HTTP status in one table.
 macro_rules! codes {

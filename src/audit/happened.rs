@@ -3,6 +3,8 @@
 //! Rule: facts are public to whoever holds the log, so they carry codes, ids, pseudonyms and digests of ciphertext;
 //! whatever names or describes a person goes into the detail, which is sealed under that person's key.
 
+mod witnessed;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 

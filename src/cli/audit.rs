@@ -28,7 +28,11 @@ pub(super) enum Audit {
 /// Prints the newest signed checkpoint: keep it, and nobody can rewrite what came before it.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: medseal audit checkpoint > checkpoint-2026-11")]
-pub(super) struct Checkpoint {}
+pub(super) struct Checkpoint {
+    /// The newest one that partners signed under, with their signatures; it may be a minute behind.
+    #[arg(long)]
+    countersigned: bool,
+}
 
 impl Audit {
     pub(super) fn run(self, context: &Context) -> Outcome {
@@ -39,13 +43,14 @@ impl Audit {
             Self::Export(verb) => verb.run(context),
             Self::Erase(verb) => verb.run(context),
             Self::Prove(verb) => verb.run(context),
-            Self::Checkpoint(_) => checkpoint(context),
+            Self::Checkpoint(verb) => checkpoint(context, &verb),
         }
     }
 }
 
-fn checkpoint(context: &Context) -> Outcome {
-    let note = context.api()?.text("/v1/audit/checkpoint")?;
+fn checkpoint(context: &Context, verb: &Checkpoint) -> Outcome {
+    let path = if verb.countersigned { "/v1/audit/countersigned" } else { "/v1/audit/checkpoint" };
+    let note = context.api()?.text(path)?;
     if context.out.is_json() {
         context.out.object(&json!({ "checkpoint": note }))?;
     } else {

@@ -228,6 +228,7 @@ fn gateway(home: &Home, now: Timestamp) -> Vec<Check> {
     let mut checks =
         vec![Check::well("gateway", format!("serves as {}, version {}", text(&facts, "id"), text(&facts, "software")))];
     checks.push(log(&api));
+    checks.extend(witnesses(&api));
     checks.extend(clock(&api, now));
     checks.extend(partners(&api, now));
     checks.push(queue(&api));
@@ -248,6 +249,25 @@ fn log(api: &Api) -> Check {
             Check::mend("log", found, keep)
         }
     }
+}
+
+/// Whether partners sign under the log, and what they say of it.
+fn witnesses(api: &Api) -> Option<Check> {
+    let answer = api.get("/v1/audit/witnesses").ok()?;
+    let (entries, countersigned) = (text(&answer, "entries"), text(&answer, "countersigned"));
+    let found = format!("partners signed under {countersigned} of {entries} entries");
+    if let Some(alarm) = answer.get("alarm").and_then(Value::as_str) {
+        return Some(Check::mend("witness", alarm, "keep both logs as they are and call the partner's officer"));
+    }
+    if answer.get("overdue") == Some(&Value::Bool(true)) {
+        return Some(Check::mend("witness", found, "medseal partner ping: somebody must be able to sign"));
+    }
+    let any = answer.get("witnesses").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    Some(if any {
+        Check::well("witness", found)
+    } else {
+        Check::remark("witness", "no partner has signed under the log since the start", "medseal partner list")
+    })
 }
 
 /// A clock that was set back is seen by the newest entry of the log.

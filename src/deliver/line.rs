@@ -32,7 +32,7 @@ use crate::id::{Digest, InstitutionId};
 use crate::tls::{Tls, TlsFailure};
 use crate::wire::{
     self, Code, ErrorAnswer, Handover, Limits, Offer, Pieces, Pong, RecallRequest, RecalledAnswer, ReceiptAnswer,
-    RequestId, Target, TransferState, socket,
+    RequestId, Target, TransferState, WitnessAnswer, socket,
 };
 
 /// A secure line to one partner.
@@ -202,6 +202,29 @@ impl Line {
     ) -> Result<ReceiptAnswer, DeliverError> {
         let call = Call::new(Step::Handover, Method::POST, &Target::Handover(offer.id())).json(handover);
         self.ask(call, self.limits.handover(offer.sealed_bytes)).await
+    }
+
+    /// Asks for a signature under a checkpoint of our log. What comes back is not verified.
+    pub async fn add_checkpoint(&mut self, body: String) -> Result<WitnessAnswer, DeliverError> {
+        let length = body.len() as u64;
+        let call = Call::new(Step::Witness, Method::POST, &Target::AddCheckpoint)
+            .body(length, Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync());
+        self.ask_text(call).await
+    }
+
+    /// What the partner saw last of the log whose name has this SHA-256. What comes back is not verified.
+    pub async fn seen_checkpoint(&mut self, origin: Digest) -> Result<WitnessAnswer, DeliverError> {
+        self.ask_text(Call::new(Step::Witness, Method::GET, &Target::SeenCheckpoint(origin))).await
+    }
+
+    async fn ask_text(&mut self, call: Call) -> Result<WitnessAnswer, DeliverError> {
+        let (step, request) = (call.step, call.request.clone());
+        let response = self.send(call, self.limits.idle()).await?;
+        let (status, whole) = self.collect(step, &request, response).await?;
+        match String::from_utf8(whole.into()) {
+            Ok(body) => Ok(WitnessAnswer { status: status.as_u16(), body }),
+            Err(_) => Err(DeliverError::BadAnswer { step, request, why: "its body is not text" }),
+        }
     }
 
     async fn ask<T: DeserializeOwned>(&mut self, call: Call, patience: Duration) -> Result<T, DeliverError> {

@@ -1,6 +1,6 @@
 //! The compliance officer's desk: entries as they are stored, the newest checkpoint, a check of the whole log.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use std::io;
@@ -12,9 +12,12 @@ use crate::audit::note::Checkpoint;
 use crate::audit::proof;
 use crate::audit::tlog_proof::EntryProof;
 use crate::audit::verify::{self, Against, Behind, Report};
+use crate::clock::stamp;
 use crate::gateway::Gateway;
-use crate::id::CaseId;
+use crate::id::{CaseId, InstitutionId};
 use crate::problem::Problem;
+use crate::reason::Reason;
+use crate::witness;
 
 /// Which entries are asked for.
 #[derive(Debug, Deserialize)]
@@ -79,7 +82,59 @@ pub fn entries(gateway: &Gateway, range: &Range) -> Result<Vec<u8>, Problem> {
 
 /// The newest signed checkpoint, made now if the log grew.
 pub async fn checkpoint(gateway: &Gateway) -> Result<String, Problem> {
-    gateway.log.sign_now().await.map_err(|error| Problem::internal("the log", &error))
+    let note = gateway.log.sign_now().await.map_err(|error| Problem::internal("the log", &error))?;
+    // The same checkpoint with partners' signatures says more.
+    let claimed = |note: &str| Checkpoint::claimed(note.as_bytes()).ok();
+    let signed = witness::countersigned(gateway).filter(|signed| claimed(signed) == claimed(&note));
+    Ok(signed.unwrap_or(note))
+}
+
+/// The newest checkpoint that partners signed under, with their signatures.
+pub fn countersigned(gateway: &Gateway) -> Result<String, Problem> {
+    witness::countersigned(gateway)
+        .ok_or_else(|| Problem::refused(Reason::BadInput, "no partner has signed under a checkpoint yet"))
+}
+
+/// How our log stands with its witnesses.
+#[derive(Debug, Serialize)]
+pub struct Witnesses {
+    /// How many entries the log has.
+    pub entries: u64,
+    /// How many of them a partner signed under.
+    pub countersigned: u64,
+    /// Who signed under what, since the start.
+    pub witnesses: Vec<WitnessView>,
+    /// Whether the log grew and nobody signed for longer than the limit.
+    pub overdue: bool,
+    /// What a person must look at, in words.
+    pub alarm: Option<String>,
+}
+
+/// What one partner signed last.
+#[derive(Debug, Serialize)]
+pub struct WitnessView {
+    /// The partner.
+    pub partner: InstitutionId,
+    /// How many entries it signed under.
+    pub entries: u64,
+    /// When.
+    pub at: String,
+}
+
+/// How our log stands with its witnesses, since the start of the gateway.
+pub fn witnesses(gateway: &Gateway) -> Witnesses {
+    let ours = gateway.witnessing.ours();
+    Witnesses {
+        entries: gateway.log.size(),
+        countersigned: ours.countersigned(),
+        overdue: ours.overdue.is_some() && ours.overdue == ours.waiting_since,
+        witnesses: ours
+            .signed
+            .iter()
+            .map(|(partner, (entries, at))| WitnessView { partner: partner.clone(), entries: *entries, at: stamp(*at) })
+            .collect(),
+        alarm: ours.alarm,
+    }
 }
 
 /// The keys that verify the checkpoint, and the log's origin.

@@ -24,8 +24,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::shares::Shares;
 use super::{Body, Caller, Reception};
+use crate::audit::witness::SUBMISSION_BYTES_MAX;
 use crate::id::InstitutionId;
-use crate::wire::{self, Code, ErrorAnswer, Limits, Progress, RequestId, SegmentHead, Target, TransferId};
+use crate::wire::{
+    self, Code, ErrorAnswer, Limits, Progress, RequestId, SegmentHead, Target, TransferId, WitnessAnswer,
+};
 
 /// What all connections share.
 pub(super) struct Desk {
@@ -186,6 +189,21 @@ async fn answer(
             let receipt = desk.reception.receipt(caller, &dispatch).await?.ok_or(Code::NotFound)?;
             Ok(json(StatusCode::OK, &receipt))
         }
+        (&Method::POST, Target::AddCheckpoint) => {
+            if announced.ok_or(Code::BadRequest)? > SUBMISSION_BYTES_MAX as u64 {
+                return Err(Code::Limit);
+            }
+            let whole = body.whole().await.map_err(|error| error.code())?;
+            let (reception, caller) = (Arc::clone(&desk.reception), caller.clone());
+            // In a task of its own, as above: what is remembered is signed.
+            let task = tokio::spawn(async move { reception.add_checkpoint(&caller, &whole).await });
+            Ok(plain(task.await.map_err(|_| Code::Internal)??))
+        }
+        (&Method::GET, Target::SeenCheckpoint(origin)) => {
+            none_announced(announced)?;
+            let note = desk.reception.seen_checkpoint(caller, &origin).await?.ok_or(Code::NotFound)?;
+            Ok(plain(WitnessAnswer { status: 200, body: note }))
+        }
         (&Method::GET, Target::Ping) => {
             none_announced(announced)?;
             Ok(json(StatusCode::OK, &desk.reception.ping()))
@@ -257,6 +275,15 @@ fn json<T: Serialize>(status: StatusCode, value: &T) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer of the witness; with a conflict goes the size alone.
+fn plain(answer: WitnessAnswer) -> Response<Full<Bytes>> {
+    let kind = if answer.status == 409 { wire::TLOG_SIZE } else { "text/plain; charset=utf-8" };
+    let mut response = Response::new(Full::new(Bytes::from(answer.body)));
+    *response.status_mut() = StatusCode::from_u16(answer.status).expect("a witness answers with valid statuses");
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

@@ -76,3 +76,4 @@ mod withdrawal_doubt;
 mod withdrawal_recall;
 mod withdrawal_running;
 mod withdrawal_steps;
+mod witness;

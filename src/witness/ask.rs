@@ -1,0 +1,333 @@
+//! Our own log's checkpoints, brought to the partners that sign under them.
+//!
+//! Rule: a partner that is away changes nothing. A partner that remembers more of our log than we do, with our own
+//! signature under it, stops us: this gateway was set back, and must not sign a second history.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::keep_evidence;
+use crate::audit::happened::Happened;
+use crate::audit::log::Change;
+use crate::audit::note::{Checkpoint, NoteError, WitnessKey};
+use crate::audit::tree::Frontier;
+use crate::audit::witness::{Submission, consistency};
+use crate::clock::stamp;
+use crate::deliver::{DeliverError, Line};
+use crate::durable;
+use crate::gateway::Gateway;
+use crate::id::Digest;
+use crate::leaf;
+use crate::partner::Partner;
+use crate::problem::Problem;
+use crate::wire::WitnessAnswer;
+
+/// What the witnesses said before the gateway signed anything.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AtStart {
+    /// So many of them answered, and none knows more of our log than we do.
+    Agreed(usize),
+    /// One of them holds a later checkpoint of ours. It is the newest one on our disk now, so that the log does not open.
+    Ahead,
+}
+
+/// Why a partner did not sign.
+#[derive(Debug, thiserror::Error)]
+enum NotAsked {
+    #[error(transparent)]
+    Line(#[from] DeliverError),
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    #[error("it answered {0}")]
+    Status(u16),
+    #[error("its answer has no signature of its own")]
+    NoSignature,
+    #[error("it says that our log contradicts what it saw, and shows nothing that our key signed")]
+    NoProof,
+    #[error("our log is not what our key signed before")]
+    Forked,
+}
+
+/// Asks the witnesses, all at once and for a bounded time, what they saw last of our log.
+pub async fn ask_before_signing(gateway: &Arc<Gateway>) -> AtStart {
+    let mut asking = JoinSet::new();
+    for (partner, _) in witnesses(gateway) {
+        let gateway = Arc::clone(gateway);
+        asking.spawn(async move {
+            let seen = match connect(&gateway, &partner).await {
+                Ok(mut line) => theirs(&gateway, &mut line).await.map_err(NotAsked::from),
+                Err(error) => Err(error.into()),
+            };
+            (partner, seen)
+        });
+    }
+    let wanted = asking.len();
+    let patience = Duration::from_secs(u64::from(gateway.config.witness.wait_s_max));
+    let deadline = tokio::time::Instant::now() + patience;
+    let mut agreed = 0;
+    while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, asking.join_next()).await {
+        match answer {
+            Ok((partner, Ok(Some((note, seen))))) if seen.size > gateway.log.size() => {
+                stop_signing(gateway, &partner, &note, &seen).await;
+                // Nobody else holds the gateway when this returns: its store is to be opened anew.
+                asking.shutdown().await;
+                return AtStart::Ahead;
+            }
+            Ok((_, Ok(_))) => agreed += 1,
+            Ok((partner, Err(error))) => tracing::info!(witness = %partner.id(), %error, "a witness was not asked"),
+            Err(error) => tracing::error!(%error, "a witness could not be asked"),
+        }
+    }
+    if wanted > 0 && agreed == 0 {
+        tracing::warn!(
+            witnesses = wanted,
+            "no witness could be asked whether this gateway was set back: going on without"
+        );
+    }
+    AtStart::Agreed(agreed)
+}
+
+/// Has our checkpoints signed while the log grows, until `stop` turns true.
+pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let pause = Duration::from_secs(u64::from(gateway.config.witness.every_s));
+    while !*stop.borrow() {
+        tokio::select! {
+            _ = stop.changed() => {}
+            () = round(&gateway) => {
+                tokio::select! {
+                    _ = stop.changed() => {}
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Asks every witness that has not signed under the newest checkpoint yet.
+async fn round(gateway: &Arc<Gateway>) {
+    let note = gateway.log.checkpoint();
+    let Ok(newest) = Checkpoint::claimed(note.as_bytes()) else { return };
+    let ours = gateway.witnessing.ours();
+    let mut asking = JoinSet::new();
+    let witnesses = witnesses(gateway);
+    let has_witnesses = !witnesses.is_empty();
+    for (partner, keys) in witnesses {
+        let old = ours.signed.get(partner.id()).map(|(size, _)| *size);
+        if old == Some(newest.size) {
+            continue;
+        }
+        let (gateway, note, newest) = (Arc::clone(gateway), note.clone(), newest.clone());
+        asking.spawn(async move {
+            if let Err(error) = ask(&gateway, &partner, &keys, &note, &newest, old.unwrap_or(0)).await {
+                tracing::info!(witness = %partner.id(), %error, "our checkpoint was not countersigned");
+            }
+        });
+    }
+    while asking.join_next().await.is_some() {}
+    if has_witnesses {
+        watch_over(gateway).await;
+    }
+}
+
+/// The partners that sign under our checkpoints now, each with its keys.
+fn witnesses(gateway: &Gateway) -> Vec<(Partner, Vec<WitnessKey>)> {
+    let now = gateway.now();
+    let partners = gateway.partners().unwrap_or_default().into_iter().filter(|partner| partner.may_exchange(now));
+    let with_keys = partners.map(|partner| {
+        let keys = partner.witness_vkeys_at(now).iter().filter_map(|vkey| vkey.parse().ok()).collect();
+        (partner, keys)
+    });
+    with_keys.filter(|(_, keys): &(Partner, Vec<WitnessKey>)| !keys.is_empty()).collect()
+}
+
+async fn connect(gateway: &Gateway, partner: &Partner) -> Result<Line, DeliverError> {
+    Line::connect(&gateway.tls, partner.id(), &partner.card().endpoint, gateway.line_limits()).await
+}
+
+/// Brings one checkpoint to one partner, and keeps its signature.
+async fn ask(
+    gateway: &Arc<Gateway>,
+    partner: &Partner,
+    keys: &[WitnessKey],
+    note: &str,
+    newest: &Checkpoint,
+    known: u64,
+) -> Result<(), NotAsked> {
+    let mut line = connect(gateway, partner).await?;
+    let mut old = known;
+    for _ in 0..TRIES {
+        let proof = proof(gateway, old, newest.size).await?;
+        let submission = Submission { old, proof, note: note.to_owned() };
+        let WitnessAnswer { status, body } = line.add_checkpoint(submission.to_body()).await?;
+        match status {
+            200 => return signed(gateway, partner, keys, note, newest, &body),
+            409 => match body.trim_end().parse::<u64>() {
+                // It remembers another size than we thought: from there, if our log is that large.
+                Ok(size) if size != old && size <= newest.size => old = size,
+                _ => return contradicted(gateway, partner, &mut line, &submission).await,
+            },
+            422 => return contradicted(gateway, partner, &mut line, &submission).await,
+            status => return Err(NotAsked::Status(status)),
+        }
+    }
+    Err(NotAsked::Status(409))
+}
+
+/// Verifies the signature, and keeps it beside the store with those of the others.
+fn signed(
+    gateway: &Gateway,
+    partner: &Partner,
+    keys: &[WitnessKey],
+    note: &str,
+    newest: &Checkpoint,
+    lines: &str,
+) -> Result<(), NotAsked> {
+    let alone = Checkpoint::merge(note, lines)?;
+    if Checkpoint::cosignatures(alone.as_bytes(), keys)?.is_empty() {
+        return Err(NotAsked::NoSignature);
+    }
+    Checkpoint::open(alone.as_bytes(), std::slice::from_ref(gateway.log.key()))?;
+    let now = gateway.now();
+    let mut kept = Ok(());
+    gateway.witnessing.change(|ours| {
+        let before = ours
+            .note
+            .as_deref()
+            .filter(|before| Checkpoint::claimed(before.as_bytes()).is_ok_and(|before| before == *newest));
+        let merged = Checkpoint::merge(before.unwrap_or(note), lines);
+        kept = merged.map(|merged| {
+            let path = gateway.home.head().join(COUNTERSIGNED);
+            if let Err(error) = durable::replace(&path, merged.as_bytes(), 0o644) {
+                tracing::error!(%error, "the countersigned checkpoint could not be kept");
+            }
+            ours.note = Some(merged);
+            ours.signed.insert(partner.id().clone(), (newest.size, now));
+            ours.waiting_since = None;
+        });
+    });
+    tracing::debug!(witness = %partner.id(), size = newest.size, "countersigned");
+    Ok(kept?)
+}
+
+/// The newest checkpoint with the partners' signatures, as it was kept; `None` before the first.
+pub fn countersigned(gateway: &Gateway) -> Option<String> {
+    gateway.witnessing.ours().note.or_else(|| std::fs::read_to_string(gateway.home.head().join(COUNTERSIGNED)).ok())
+}
+
+/// The partner says that our log is not what it saw. Only a checkpoint that our own key signed proves it.
+async fn contradicted(
+    gateway: &Arc<Gateway>,
+    partner: &Partner,
+    line: &mut Line,
+    submission: &Submission,
+) -> Result<(), NotAsked> {
+    let Some((note, seen)) = theirs(gateway, line).await? else { return Err(NotAsked::NoProof) };
+    if seen.size > gateway.log.size() {
+        stop_signing(gateway, partner, &note, &seen).await;
+        // Nobody knows what else is old: the next start is read-only, and says why.
+        std::process::abort();
+    }
+    if root_at(gateway, seen.size).await? == seen.root {
+        return Err(NotAsked::NoProof);
+    }
+    let mut is_new = false;
+    gateway.witnessing.change(|ours| is_new = ours.contradicting.insert(seen.root));
+    if !is_new {
+        return Err(NotAsked::Forked);
+    }
+    let told = format!("refused by {}\n\n{}\nseen there\n\n{note}", partner.id(), submission.to_body());
+    if let Some(evidence) = keep_evidence(gateway, partner.id(), told).await {
+        tracing::error!(witness = %partner.id(), size = seen.size, %evidence, "our log is not what our key signed before");
+        let (at, id) = (stamp(gateway.now()), partner.id());
+        gateway.witnessing.change(|ours| {
+            ours.alarm = Some(format!(
+                "{at}: {id} holds a checkpoint of ours that our log contradicts; witness/evidence/{id}-{evidence}.txt holds both"
+            ));
+        });
+        gateway.enter(Happened::log_forked(partner.id(), &seen, evidence), Change::default()).await?;
+    }
+    Err(NotAsked::Forked)
+}
+
+/// What the partner saw last of our log; `None` when it shows nothing that our key signed.
+async fn theirs(gateway: &Gateway, line: &mut Line) -> Result<Option<(String, Checkpoint)>, DeliverError> {
+    let key = gateway.log.key();
+    let answer = line.seen_checkpoint(Digest::of(key.name().as_str().as_bytes())).await?;
+    let seen = Checkpoint::open(answer.body.as_bytes(), std::slice::from_ref(key));
+    Ok(seen.ok().filter(|_| answer.status == 200).map(|seen| (answer.body, seen)))
+}
+
+/// Puts the later checkpoint in the place of our newest one: with it there, no log that is behind it signs or opens.
+async fn stop_signing(gateway: &Arc<Gateway>, partner: &Partner, note: &str, seen: &Checkpoint) {
+    let found = gateway.log.size();
+    let told = format!("held by {}\n\n{note}\nour own\n\n{}", partner.id(), gateway.log.checkpoint());
+    keep_evidence(gateway, partner.id(), told).await;
+    tracing::error!(
+        witness = %partner.id(), signed = seen.size, found,
+        "this gateway was set back: a witness holds a later checkpoint that our key signed; nothing more is signed"
+    );
+    if let Err(error) = durable::replace(&gateway.home.head().join("checkpoint"), note.as_bytes(), 0o644) {
+        tracing::error!(%error, "the later checkpoint could not be kept");
+    }
+}
+
+/// Tells when the log grew and nobody has signed under it for too long: once, until somebody has.
+async fn watch_over(gateway: &Arc<Gateway>) {
+    let now = gateway.now();
+    let size = gateway.log.size();
+    let ours = gateway.witnessing.ours();
+    let countersigned = ours.countersigned();
+    if countersigned >= size {
+        return gateway.witnessing.change(|ours| ours.waiting_since = None);
+    }
+    let Some(since) = ours.waiting_since else {
+        return gateway.witnessing.change(|ours| ours.waiting_since = Some(now));
+    };
+    let waits = now.as_second() - since.as_second();
+    let is_new = ours.overdue != Some(since);
+    if waits >= i64::from(gateway.config.witness.alarm_s) && is_new {
+        gateway.witnessing.change(|ours| ours.overdue = Some(since));
+        tracing::error!(size, countersigned, waits, "no witness has signed under our log for too long");
+        if let Err(problem) = gateway.enter(Happened::not_countersigned(size, countersigned), Change::default()).await {
+            tracing::error!(%problem, "that could not be entered");
+        }
+    }
+}
+
+async fn proof(gateway: &Arc<Gateway>, old: u64, size: u64) -> Result<Vec<Digest>, Problem> {
+    if old == 0 || old >= size {
+        return Ok(Vec::new());
+    }
+    let leaves = leaves(gateway, size).await?;
+    Ok(consistency(usize::try_from(old).unwrap_or(usize::MAX), &leaves))
+}
+
+async fn root_at(gateway: &Arc<Gateway>, size: u64) -> Result<Digest, Problem> {
+    let mut tree = Frontier::new();
+    for leaf in leaves(gateway, size).await? {
+        tree.push(leaf);
+    }
+    Ok(tree.root())
+}
+
+/// The hashes of the first entries.
+async fn leaves(gateway: &Arc<Gateway>, size: u64) -> Result<Vec<Digest>, Problem> {
+    let log = gateway.log.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let count = usize::try_from(size).unwrap_or(usize::MAX);
+        log.reader().lines(0).take(count).map(|line| line.map(|line| leaf::hash(&line))).collect::<Result<Vec<_>, _>>()
+    });
+    let hashes = reading.await.map_err(|error| Problem::internal("the log", &error))?;
+    hashes.map_err(|error| Problem::internal("the log", &error))
+}
+
+/// The newest countersigned checkpoint, beside the newest checkpoint.
+const COUNTERSIGNED: &str = "countersigned";
+
+/// How often one checkpoint is brought in one round: once more after the partner said what it remembers.
+const TRIES: usize = 3;
