@@ -13,8 +13,8 @@ use super::keep_evidence;
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::audit::note::{Checkpoint, NoteError, WitnessKey};
-use crate::audit::tree::Frontier;
-use crate::audit::witness::{Submission, consistency};
+use crate::audit::proof::consistency;
+use crate::audit::witness::{LeafHashes, Submission};
 use crate::clock::stamp;
 use crate::deliver::{DeliverError, Line};
 use crate::durable;
@@ -304,26 +304,23 @@ async fn proof(gateway: &Arc<Gateway>, old: u64, size: u64) -> Result<Vec<Digest
         return Ok(Vec::new());
     }
     let leaves = leaves(gateway, size).await?;
-    Ok(consistency(usize::try_from(old).unwrap_or(usize::MAX), &leaves))
+    consistency(old, size, &leaves).map_err(|error| Problem::internal("the log", &error))
 }
 
 async fn root_at(gateway: &Arc<Gateway>, size: u64) -> Result<Digest, Problem> {
-    let mut tree = Frontier::new();
-    for leaf in leaves(gateway, size).await? {
-        tree.push(leaf);
-    }
-    Ok(tree.root())
+    let leaves = leaves(gateway, size).await?;
+    Ok(leaves.root_of_first(leaves.0.len()))
 }
 
 /// The hashes of the first entries.
-async fn leaves(gateway: &Arc<Gateway>, size: u64) -> Result<Vec<Digest>, Problem> {
+async fn leaves(gateway: &Arc<Gateway>, size: u64) -> Result<LeafHashes, Problem> {
     let log = gateway.log.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let count = usize::try_from(size).unwrap_or(usize::MAX);
         log.reader().lines(0).take(count).map(|line| line.map(|line| leaf::hash(&line))).collect::<Result<Vec<_>, _>>()
     });
     let hashes = reading.await.map_err(|error| Problem::internal("the log", &error))?;
-    hashes.map_err(|error| Problem::internal("the log", &error))
+    hashes.map(LeafHashes).map_err(|error| Problem::internal("the log", &error))
 }
 
 /// The newest countersigned checkpoint, beside the newest checkpoint.

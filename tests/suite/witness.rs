@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use medseal::audit::note::{Checkpoint, LogKey, WitnessKey};
-use medseal::audit::tree::Frontier;
-use medseal::audit::witness::{Submission, consistency};
+use medseal::audit::proof::consistency;
+use medseal::audit::witness::{LeafHashes, Submission};
 use medseal::clock::Clock;
 use medseal::config::{Config, PostQuantum};
 use medseal::deliver::Line;
@@ -149,16 +149,15 @@ impl Impersonator {
     }
 
     fn of(&self, leaves: &[Digest]) -> Checkpoint {
-        let mut tree = Frontier::new();
-        for leaf in leaves {
-            tree.push(*leaf);
-        }
-        Checkpoint { origin: self.key.name().clone(), size: tree.size(), root: tree.root() }
+        let root = LeafHashes(leaves.to_vec()).root_of_first(leaves.len());
+        Checkpoint { origin: self.key.name().clone(), size: leaves.len() as u64, root }
     }
 
     fn grown(&self, old: usize, leaves: &[Digest]) -> Submission {
         let note = self.of(leaves).sign(self.keys.log_signer());
-        Submission { old: old as u64, proof: consistency(old, leaves), note }
+        let (old, new) = (old as u64, leaves.len() as u64);
+        let proof = consistency(old, new, &LeafHashes(leaves.to_vec())).expect("a proof");
+        Submission { old, proof, note }
     }
 }
 

@@ -1,8 +1,6 @@
-use std::convert::Infallible;
-
 use super::*;
 use crate::audit::note::Origin;
-use crate::audit::proof::{Subtrees, consistency};
+use crate::audit::proof::consistency;
 use crate::audit::tree::Frontier;
 use crate::signature::NoteSigner;
 
@@ -30,20 +28,9 @@ fn of(leaves: &[Digest]) -> Checkpoint {
     Checkpoint { origin: origin(), size: tree.size(), root: tree.root() }
 }
 
-/// The subtrees of a list of leaves.
-struct Leaves<'a>(&'a [Digest]);
-
-impl Subtrees for Leaves<'_> {
-    type Error = Infallible;
-    fn root(&self, level: u8, index: u64) -> Result<Digest, Infallible> {
-        let first = usize::try_from(index << level).unwrap();
-        Ok(of(&self.0[first..first + (1 << level)]).root)
-    }
-}
-
 fn grown(old: u64, new: u64) -> Submission {
     let all = leaves(new);
-    let proof = consistency(old, new, &Leaves(&all)).unwrap();
+    let proof = consistency(old, new, &LeafHashes(all.clone())).unwrap();
     Submission { old, proof, note: of(&all).sign(&signer()) }
 }
 
@@ -81,7 +68,7 @@ fn each_refusal_has_the_status_of_the_specification() {
     other[1] = Digest::of(b"rewritten");
     let forked = Submission {
         old: 3,
-        proof: consistency(3, other.len() as u64, &Leaves(&other)).unwrap(),
+        proof: consistency(3, other.len() as u64, &LeafHashes(other.clone())).unwrap(),
         note: of(&other).sign(&signer()),
     };
     assert_eq!(status(&forked, Some(&seen)), Err(422));
