@@ -22,8 +22,8 @@ use crate::config::{Home, People};
 use crate::desk::Staff;
 use crate::gateway::{self, Gateway, GatewayError};
 use crate::reason::Reason;
-use crate::{desk, http, outbox, reception};
 use crate::witness::{self, AtStart};
+use crate::{desk, http, outbox, reception};
 
 use sockets::Admitted;
 
