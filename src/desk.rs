@@ -7,6 +7,7 @@ pub mod audit;
 pub mod bundles;
 pub mod cases;
 pub mod consents;
+pub mod disclosures;
 pub mod emergencies;
 pub mod erasures;
 pub mod explain;

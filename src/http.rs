@@ -25,8 +25,8 @@ use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
 use crate::desk::{
-    Staff, approvals, audit, bundles, cases, consents, emergencies, erasures, explain, holds, inbox, opinions,
-    partners, recalls, replay,
+    Staff, approvals, audit, bundles, cases, consents, disclosures, emergencies, erasures, explain, holds, inbox,
+    opinions, partners, recalls, replay,
 };
 use crate::gateway::{Gateway, Reloaded};
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
@@ -83,6 +83,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/audit/countersigned", get(audit_countersigned))
         .route("/v1/audit/witnesses", get(audit_witnesses))
         .route("/v1/audit/keys", get(audit_keys))
+        .route("/v1/audit/disclosures", post(audit_disclosures))
         .route("/v1/erasures", post(erase))
         .route("/v1/holds", get(hold_list).post(hold_place))
         .route("/v1/holds/lift", post(hold_lift))
@@ -452,6 +453,10 @@ async fn audit_proof(State(gateway): App, Query(asked): Query<audit::Asked>) -> 
 
 async fn audit_verify(State(gateway): App) -> Answer<crate::audit::verify::Report> {
     audit::verify(&gateway).await.into()
+}
+
+async fn audit_disclosures(State(gateway): App, body: Input<disclosures::AskReport>) -> Answer<disclosures::Report> {
+    disclosures::report(&gateway, body.0).await.into()
 }
 
 async fn erase(

@@ -4,6 +4,7 @@ mod erase;
 mod export;
 mod prove;
 mod replay;
+mod report;
 mod show;
 mod verify;
 
@@ -22,6 +23,7 @@ pub(super) enum Audit {
     Export(export::Export),
     Erase(erase::Erase),
     Prove(prove::Prove),
+    Report(report::Report),
     Checkpoint(Checkpoint),
 }
 
@@ -43,6 +45,7 @@ impl Audit {
             Self::Export(verb) => verb.run(context),
             Self::Erase(verb) => verb.run(context),
             Self::Prove(verb) => verb.run(context),
+            Self::Report(verb) => verb.run(context),
             Self::Checkpoint(verb) => checkpoint(context, &verb),
         }
     }

@@ -31,6 +31,7 @@ mod decision_gates;
 mod decision_monotone;
 mod deploy_files;
 mod dishonest_admin;
+mod disclosures;
 mod docs_names;
 mod docs_reasons;
 mod duplicates;

@@ -1,0 +1,135 @@
+//! `medseal audit report`: the accounting of disclosures that a patient may ask for, as a page, a table and JSON.
+
+mod page;
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::Context;
+use crate::cli::consent::identifier;
+use crate::cli::failure::{Failure, Outcome, Status};
+use crate::cli::words::Words;
+use crate::desk::disclosures::{Line, Report as Accounting};
+use crate::durable;
+
+/// Writes what of a patient was disclosed to whom, when, why and on which basis: report.html, report.csv, report.json.
+#[derive(Args, Debug)]
+#[command(after_help = "Example: medseal audit report --patient @patient.txt --from 2026-01-01 --out accounting\n\
+    Each line names its entry of the log and the hash of its leaf. It tells of nobody else. The files hold the patient's\n\
+    identifier in clear: hand them over, and remove them.")]
+pub(in crate::cli) struct Report {
+    /// The patient as `SYSTEM|VALUE`. `-` or `@FILE` is read.
+    #[arg(long, value_name = "SYSTEM|VALUE")]
+    patient: Words,
+    /// The first day, in UTC.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    from: Option<String>,
+    /// The last day, in UTC.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    to: Option<String>,
+    /// The officer's copy: also what was refused, attempts that did not deliver, and legal holds.
+    #[arg(long)]
+    officer: bool,
+    /// The folder; it must not exist.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+impl Report {
+    pub(super) fn run(self, context: &Context) -> Outcome {
+        let request = json!({
+            "patient": identifier(&self.patient.read()?)?, "from": self.from, "to": self.to, "officer": self.officer,
+        });
+        let answer = context.api()?.post("/v1/audit/disclosures", &request)?;
+        let accounting: Accounting =
+            serde_json::from_value(answer.clone()).map_err(|error| Failure::unable(error.to_string()))?;
+        durable::create_dir(&self.out, 0o700)
+            .with_context(|| self.out.display().to_string())
+            .map_err(|error| Failure::from(error).hint("name a folder that does not exist"))?;
+        let text = serde_json::to_vec_pretty(&answer).map_err(|error| Failure::unable(error.to_string()))?;
+        let files = [
+            ("report.json", text),
+            ("report.csv", table(&accounting).into_bytes()),
+            ("report.html", page::page(&accounting).into_bytes()),
+        ];
+        for (name, bytes) in files {
+            let path = self.out.join(name);
+            durable::write_new(&path, &bytes, 0o600).with_context(|| path.display().to_string())?;
+        }
+        let disclosures = accounting.lines.iter().filter(|line| line.disclosure).count();
+        if context.out.is_json() {
+            context
+                .out
+                .object(&json!({ "disclosures": disclosures, "lines": accounting.lines.len(), "dir": self.out }))?;
+        } else {
+            context.out.line(format!(
+                "{disclosures} disclosures, {} lines in {}",
+                accounting.lines.len(),
+                self.out.display()
+            ))?;
+        }
+        Ok(Status::Done)
+    }
+}
+
+/// RFC 4180, one line for each entry.
+fn table(accounting: &Accounting) -> String {
+    let mut rows = vec![HEADS.map(str::to_owned)];
+    rows.extend(accounting.lines.iter().map(fields));
+    let quoted = rows.iter().map(|row| row.iter().map(|field| quote(field)).collect::<Vec<_>>().join(","));
+    quoted.map(|row| row + "\r\n").collect()
+}
+
+fn fields(line: &Line) -> [String; 13] {
+    [
+        line.at.clone(),
+        line.what.clone(),
+        if line.disclosure { "yes" } else { "no" }.to_owned(),
+        line.party.clone(),
+        line.address.clone(),
+        line.description.clone(),
+        line.purpose.clone(),
+        line.basis.clone(),
+        line.receipt.clone(),
+        line.bundle.clone(),
+        line.case.clone(),
+        line.seq.to_string(),
+        line.leaf.clone(),
+    ]
+}
+
+/// A field that a spreadsheet would take for a formula gets an apostrophe before it.
+fn quote(field: &str) -> String {
+    let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    format!("\"{}{}\"", if formula { "'" } else { "" }, field.replace('"', "\"\""))
+}
+
+const HEADS: [&str; 13] = [
+    "date",
+    "what",
+    "disclosure",
+    "party",
+    "address",
+    "description",
+    "purpose",
+    "basis",
+    "receipt",
+    "bundle",
+    "case",
+    "entry",
+    "leaf",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn a_field_is_no_formula_and_cannot_end_itself() {
+        assert_eq!(quote("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
+        assert_eq!(quote("a \"b\", c"), "\"a \"\"b\"\", c\"");
+    }
+}
