@@ -455,11 +455,6 @@ impl Home {
         self.0.join("witness")
     }
 
-    /// Whose signatures under our checkpoints count, as the operator wrote it; may be absent.
-    pub fn witness_policy(&self) -> PathBuf {
-        self.0.join("witness-policy")
-    }
-
     /// Our own signed card.
     pub fn card(&self) -> PathBuf {
         self.0.join("card")

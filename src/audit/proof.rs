@@ -49,9 +49,9 @@ pub enum ProofError {
     OldRoot,
 }
 
-/// The root of the tree of `size` leaves, at least one.
+/// The root of the tree of `size` leaves; of none, the SHA-256 of nothing.
 pub fn root<S: Subtrees>(size: u64, tree: &S) -> Result<Digest, S::Error> {
-    range(tree, 0, size)
+    if size == 0 { Ok(Digest::of(b"")) } else { range(tree, 0, size) }
 }
 
 /// The proof that leaf `index` is in the tree of `size` leaves: at most 64 hashes, the one beside the leaf first.

@@ -10,8 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 pub use self::seen::{Seen, SeenError};
 use crate::audit::note::{Checkpoint, LogKey, NOTE_BYTES_MAX, NoteError};
-use crate::audit::proof::{Subtrees, verify_consistency};
-use crate::audit::tree::Frontier;
+use crate::audit::proof::verify_consistency;
 use crate::id::Digest;
 
 /// The most lines that a proof may have.
@@ -29,35 +28,6 @@ pub struct Submission {
     pub proof: Vec<Digest>,
     /// The signed checkpoint.
     pub note: String,
-}
-
-/// The hashes of a log's first leaves, to prove from.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LeafHashes(pub Vec<Digest>);
-
-impl LeafHashes {
-    /// The root over the first `size` of them.
-    pub fn root_of_first(&self, size: usize) -> Digest {
-        root(self.0.iter().take(size))
-    }
-}
-
-impl Subtrees for LeafHashes {
-    type Error = std::convert::Infallible;
-
-    fn root(&self, level: u8, index: u64) -> Result<Digest, Self::Error> {
-        let count = 1_usize << level;
-        let first = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(count);
-        Ok(root(self.0.iter().skip(first).take(count)))
-    }
-}
-
-fn root<'a>(leaves: impl Iterator<Item = &'a Digest>) -> Digest {
-    let mut tree = Frontier::new();
-    for leaf in leaves {
-        tree.push(*leaf);
-    }
-    tree.root()
 }
 
 /// Why a witness does not sign. Each is one HTTP status of the specification.

@@ -13,16 +13,17 @@ use super::keep_evidence;
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::audit::note::{Checkpoint, NoteError, WitnessKey};
-use crate::audit::proof::consistency;
-use crate::audit::witness::{LeafHashes, Submission};
+use crate::audit::proof::{self, ProveError, consistency};
+use crate::audit::tiles::Stored;
+use crate::audit::witness::Submission;
 use crate::clock::stamp;
 use crate::deliver::{DeliverError, Line};
 use crate::durable;
 use crate::gateway::Gateway;
 use crate::id::Digest;
-use crate::leaf;
 use crate::partner::Partner;
 use crate::problem::Problem;
+use crate::store::StoreError;
 use crate::wire::WitnessAnswer;
 
 /// What the witnesses said before the gateway signed anything.
@@ -303,24 +304,22 @@ async fn proof(gateway: &Arc<Gateway>, old: u64, size: u64) -> Result<Vec<Digest
     if old == 0 || old >= size {
         return Ok(Vec::new());
     }
-    let leaves = leaves(gateway, size).await?;
-    consistency(old, size, &leaves).map_err(|error| Problem::internal("the log", &error))
+    with_tree(gateway, move |tree| consistency(old, size, tree)).await
 }
 
 async fn root_at(gateway: &Arc<Gateway>, size: u64) -> Result<Digest, Problem> {
-    let leaves = leaves(gateway, size).await?;
-    Ok(leaves.root_of_first(leaves.0.len()))
+    with_tree(gateway, move |tree| Ok(proof::root(size, tree)?)).await
 }
 
-/// The hashes of the first entries.
-async fn leaves(gateway: &Arc<Gateway>, size: u64) -> Result<LeafHashes, Problem> {
+/// Reads a few tiles of the log's tree, and never the whole log.
+async fn with_tree<T: Send + 'static>(
+    gateway: &Arc<Gateway>,
+    read: impl FnOnce(&Stored<'_>) -> Result<T, ProveError<StoreError>> + Send + 'static,
+) -> Result<T, Problem> {
     let log = gateway.log.clone();
-    let reading = tokio::task::spawn_blocking(move || {
-        let count = usize::try_from(size).unwrap_or(usize::MAX);
-        log.reader().lines(0).take(count).map(|line| line.map(|line| leaf::hash(&line))).collect::<Result<Vec<_>, _>>()
-    });
-    let hashes = reading.await.map_err(|error| Problem::internal("the log", &error))?;
-    hashes.map(LeafHashes).map_err(|error| Problem::internal("the log", &error))
+    let reading = tokio::task::spawn_blocking(move || read(&log.reader().tree()));
+    let read = reading.await.map_err(|error| Problem::internal("the log", &error))?;
+    read.map_err(|error| Problem::internal("the log", &error))
 }
 
 /// The newest countersigned checkpoint, beside the newest checkpoint.

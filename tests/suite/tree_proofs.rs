@@ -29,11 +29,15 @@ fn leaf_hash(at: u64) -> Digest {
 }
 
 /// The roots of all full subtrees of a tree in memory.
-struct InMemory(Vec<Vec<Digest>>);
+pub(crate) struct InMemory(Vec<Vec<Digest>>);
 
 impl InMemory {
     fn new(size: u64) -> Self {
-        let mut levels = vec![(0..size).map(leaf_hash).collect::<Vec<_>>()];
+        Self::over((0..size).map(leaf_hash).collect())
+    }
+
+    pub(crate) fn over(leaves: Vec<Digest>) -> Self {
+        let mut levels = vec![leaves];
         while let Some(above) = levels.last().filter(|below| below.len() > 1) {
             levels.push(above.as_chunks().0.iter().map(|[left, right]| parent(left, right)).collect());
         }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use medseal::audit::note::{Checkpoint, LogKey, WitnessKey};
-use medseal::audit::proof::consistency;
-use medseal::audit::witness::{LeafHashes, Submission};
+use medseal::audit::proof::{self, consistency};
+use medseal::audit::witness::Submission;
 use medseal::clock::Clock;
 use medseal::config::{Config, PostQuantum};
 use medseal::deliver::Line;
@@ -19,6 +19,7 @@ use medseal::tls::{PeerTrust, Tls};
 use medseal::wire::{Limits, WitnessAnswer};
 
 use crate::site::Site;
+use crate::tree_proofs::InMemory;
 
 /// Two institutions that know each other; neither gateway runs.
 struct Two {
@@ -149,14 +150,15 @@ impl Impersonator {
     }
 
     fn of(&self, leaves: &[Digest]) -> Checkpoint {
-        let root = LeafHashes(leaves.to_vec()).root_of_first(leaves.len());
-        Checkpoint { origin: self.key.name().clone(), size: leaves.len() as u64, root }
+        let size = leaves.len() as u64;
+        let root = proof::root(size, &InMemory::over(leaves.to_vec())).expect("a root");
+        Checkpoint { origin: self.key.name().clone(), size, root }
     }
 
     fn grown(&self, old: usize, leaves: &[Digest]) -> Submission {
         let note = self.of(leaves).sign(self.keys.log_signer());
         let (old, new) = (old as u64, leaves.len() as u64);
-        let proof = consistency(old, new, &LeafHashes(leaves.to_vec())).expect("a proof");
+        let proof = consistency(old, new, &InMemory::over(leaves.to_vec())).expect("a proof");
         Submission { old, proof, note }
     }
 }

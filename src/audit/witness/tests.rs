@@ -1,8 +1,30 @@
 use super::*;
 use crate::audit::note::Origin;
-use crate::audit::proof::consistency;
+use crate::audit::proof::{Subtrees, consistency};
 use crate::audit::tree::Frontier;
 use crate::signature::NoteSigner;
+
+/// The hashes of a log's first leaves, to prove from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct LeafHashes(Vec<Digest>);
+
+impl Subtrees for LeafHashes {
+    type Error = std::convert::Infallible;
+
+    fn root(&self, level: u8, index: u64) -> Result<Digest, Self::Error> {
+        let count = 1_usize << level;
+        let first = usize::try_from(index).unwrap_or(usize::MAX).saturating_mul(count);
+        Ok(root(self.0.iter().skip(first).take(count)))
+    }
+}
+
+fn root<'a>(leaves: impl Iterator<Item = &'a Digest>) -> Digest {
+    let mut tree = Frontier::new();
+    for leaf in leaves {
+        tree.push(*leaf);
+    }
+    tree.root()
+}
 
 fn signer() -> NoteSigner {
     NoteSigner::from_seed(&[7; 32])
