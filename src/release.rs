@@ -6,10 +6,10 @@
 //!
 //! | an attempt ends as | the job | the bundle is then |
 //! |---|---|---|
-//! | delivered ([`ended::settle`]) | done | delivered; recalled at once if its consent was withdrawn meanwhile |
-//! | denied ([`ended::record_denial`]) | done, or due again where the reason passes by itself | refused, cancelled, waiting, or waiting for a second person |
-//! | not arrived, or nobody knows ([`ended::retry`]) | due again, or done at the limits | waiting, or failed |
-//! | impossible ([`ended::give_up`]) | done | failed |
+//! | delivered (`ended::settle`) | done | delivered; recalled at once if its consent was withdrawn meanwhile |
+//! | denied (`ended::record_denial`) | done, or due again where the reason passes by itself | refused, cancelled, waiting, or waiting for a second person |
+//! | not arrived, or nobody knows (`ended::retry`) | due again, or done at the limits | waiting, or failed |
+//! | impossible (`ended::give_up`) | done | failed |
 //! | an error of our own ([`Problem`]) | as it was: it is taken up again | as the last write left it |
 //!
 //! A bundle that fails keeps its open attempts: whether they arrived stays unknown, and the log says so.
