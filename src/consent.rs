@@ -308,6 +308,11 @@ impl Consent {
         self.grants().into_iter().flat_map(Provision::institutions).collect()
     }
 
+    /// Whether it may still permit something now or later; whether it does is the decision's question.
+    pub fn may_hold(&self, now: Timestamp, zone: &jiff::tz::TimeZone) -> bool {
+        self.grants().into_iter().any(|grant| self.until(grant, zone).is_none_or(|until| now < until))
+    }
+
     /// The classes of documents (LOINC) that its permissions are limited to.
     pub fn classes(&self) -> BTreeSet<&str> {
         let classes = self.grants().into_iter().flat_map(|grant| &grant.limits.classes);

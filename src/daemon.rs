@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{Home, People};
 use crate::desk::Staff;
 use crate::gateway::{self, Gateway, GatewayError};
@@ -103,6 +103,10 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     if erased > 0 {
         tracing::warn!(erased, "erasures that were recorded before were carried out");
     }
+    let expired = desk::retention::finish(&gateway).map_err(DaemonError::Record)?;
+    if expired > 0 {
+        tracing::warn!(expired, "sealed files whose time was over before were destroyed");
+    }
     let finished = reception::finish_recalls(&gateway).await.map_err(DaemonError::Record)?;
     if finished > 0 {
         tracing::warn!(finished, "recalls that were taken before were carried out");
@@ -154,11 +158,15 @@ async fn open(home: &Home) -> Result<Arc<Gateway>, GatewayError> {
 
 /// What time alone changes: cards and certificates begin and end, transfers that nobody goes on with are dropped.
 async fn keep_house(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
+    let mut scheduled = keep_schedule(&gateway).await;
     while !*stop.borrow() {
         tokio::select! {
             _ = stop.changed() => {}
             () = tokio::time::sleep(HOUSE_PAUSE) => {
                 gateway.trust_partners();
+                if gateway.now().duration_since(scheduled) >= SCHEDULE_PAUSE {
+                    scheduled = keep_schedule(&gateway).await;
+                }
                 // What a hold kept of a recall goes once it is lifted.
                 match reception::finish_recalls(&gateway).await {
                     Ok(0) => {}
@@ -173,6 +181,16 @@ async fn keep_house(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
             }
         }
     }
+}
+
+/// What is past its time goes, where the site says so. Says when it was looked at.
+async fn keep_schedule(gateway: &Arc<Gateway>) -> Timestamp {
+    match desk::retention::by_itself(gateway).await {
+        Ok(0) => {}
+        Ok(destroyed) => tracing::info!(destroyed, "sealed files whose time is over were destroyed"),
+        Err(problem) => tracing::warn!(%problem, "the retention schedule waits"),
+    }
+    gateway.now()
 }
 
 /// The operator's way to say that the policy folder has changed. Whether the set was taken stands in log and journal.
@@ -277,3 +295,6 @@ const DRAIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How often that is looked at.
 const HOUSE_PAUSE: std::time::Duration = std::time::Duration::from_mins(1);
+
+/// How often the retention schedule is carried out, where the site says so.
+const SCHEDULE_PAUSE: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);

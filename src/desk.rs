@@ -13,10 +13,12 @@ pub mod erasures;
 pub mod explain;
 pub mod holds;
 pub mod inbox;
+mod on_file;
 pub mod opinions;
 pub mod partners;
 pub mod recalls;
 pub mod replay;
+pub mod retention;
 
 use crate::config::Limits;
 use crate::problem::Problem;

@@ -118,6 +118,7 @@ reasons! {
     // Erasure and holds
     Erased "ERASED" "this patient's data was erased here" "nothing: the log still shows that there was something, and when";
     LegalHold "LEGAL_HOLD" "a legal hold forbids destroying anything of this patient" "two people lift it with `medseal hold lift` and `medseal hold confirm`, once nobody needs the evidence";
+    RetentionOver "RETENTION_OVER" "the time for which this is kept is over, and its sealed file is destroyed here" "nothing: the log shows when; the sender can send it again";
     RetentionUnexpired "RETENTION_UNEXPIRED" "what is on file of this patient must be kept longer" "tell the patient why and until when; [retention] in medseal.toml holds the schedule";
 
     // The gateway itself

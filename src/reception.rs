@@ -189,6 +189,7 @@ async fn record(
                 dispatch: digest,
                 opened: None,
                 recall: None,
+                expired: None,
             };
             change.puts.push(put(Space::Inbox, &inbox_key, &inbox, Expect::Absent));
             false

@@ -263,6 +263,9 @@ pub struct BundleRecord {
     /// Its recall, once one was ordered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall: Option<RecallOrder>,
+    /// When its sealed file was destroyed because its time was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<String>,
     state: State,
 }
 
@@ -331,6 +334,7 @@ impl BundleRecord {
             reason: None,
             next_attempt: None,
             recall: None,
+            expired: None,
             state,
         }
     }
@@ -562,6 +566,9 @@ pub struct InboxRecord {
     /// Its recall, once its sender recalled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall: Option<TakenRecall>,
+    /// When its sealed file was destroyed because its time was over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<String>,
 }
 
 /// A recall that was verified: first recorded, then carried out.

@@ -3,6 +3,7 @@
 //! Rule: facts are public to whoever holds the log, so they carry codes, ids, pseudonyms and digests of ciphertext;
 //! whatever names or describes a person goes into the detail, which is sealed under that person's key.
 
+mod retired;
 mod witnessed;
 
 use serde::Serialize;
@@ -19,6 +20,8 @@ use crate::records::{
 use crate::statement::dispatch::{Dispatch, Release, SealedBundle};
 use crate::statement::recall::{Cause, Recall, Recalled};
 use crate::statement::receipt::Receipt;
+
+pub use retired::{RETENTION, Retired};
 
 /// A change of state that carries no proof: what it was, on whom, and what only the subject's key may show.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ mod export;
 mod prove;
 mod replay;
 mod report;
+mod retention;
 mod show;
 mod verify;
 
@@ -24,6 +25,7 @@ pub(super) enum Audit {
     Erase(erase::Erase),
     Prove(prove::Prove),
     Report(report::Report),
+    Retention(retention::Retention),
     Checkpoint(Checkpoint),
 }
 
@@ -46,6 +48,7 @@ impl Audit {
             Self::Erase(verb) => verb.run(context),
             Self::Prove(verb) => verb.run(context),
             Self::Report(verb) => verb.run(context),
+            Self::Retention(verb) => verb.run(context),
             Self::Checkpoint(verb) => checkpoint(context, &verb),
         }
     }

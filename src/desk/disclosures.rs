@@ -200,6 +200,7 @@ impl Writer<'_> {
             ("recall", "taken") => "called back by whoever sent it to us",
             ("recalled", _) if leaf.facts.contains_key("kept") => "the recipient answered: it must keep it",
             ("recalled", _) => "the recipient answered: its sealed file is destroyed",
+            ("retention", _) => "its sealed file here was destroyed: its time was over",
             ("destroyed", _) => "the sealed file that came in was destroyed",
             ("inbox", _) => "received from a partner",
             ("opened", _) => "opened by a reader here",

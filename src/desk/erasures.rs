@@ -3,23 +3,21 @@
 //! Rule: the entry comes first and the key goes last, so that a crash in between leaves a key and the next start goes on.
 //! A legal hold, a retention time that is not over and anything that is still on its way beat it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::on_file::OnFile;
 use super::{Staff, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
-use crate::clock::{self, Timestamp};
-use crate::gateway::{Gateway, Row, put};
+use crate::clock;
+use crate::gateway::{Gateway, put};
 use crate::id::{PatientIdentifier, SubjectId};
 use crate::problem::Problem;
 use crate::reason::Reason;
-use crate::records::{BundleRecord, CaseRecord, ConsentRecord, ErasedCounts, ErasureRecord, HoldRecord, InboxRecord};
-use crate::statement::Kind;
+use crate::records::{ErasedCounts, ErasureRecord, HoldRecord};
 use crate::store::{Delete, Expect, Space};
-use crate::vault::BlobName;
 
 /// What `audit erase` is given.
 #[derive(Deserialize)]
@@ -48,14 +46,6 @@ pub struct ErasureView {
     pub counts: ErasedCounts,
 }
 
-/// Everything on file of a patient.
-struct OnFile {
-    cases: Vec<Row<CaseRecord>>,
-    consents: Vec<Row<ConsentRecord>>,
-    bundles: Vec<Row<BundleRecord>>,
-    inbox: Vec<Row<InboxRecord>>,
-}
-
 /// Erases a patient, or says what forbids it. An erasure that was interrupted is finished.
 pub async fn erase(gateway: &Arc<Gateway>, staff: Staff, asked: AskErasure) -> Result<ErasureView, Problem> {
     let basis = free_text("basis", &asked.basis, &gateway.config.limits)?;
@@ -68,8 +58,19 @@ pub async fn erase(gateway: &Arc<Gateway>, staff: Staff, asked: AskErasure) -> R
     }
     let on_file = OnFile::read(gateway, &subject)?;
     names_nobody(gateway, &asked.patient, &on_file, &basis)?;
+    erase_subject(gateway, staff, &subject, &on_file, &basis).await
+}
+
+/// Erases whom this pseudonym means, or says what forbids it. The basis must name nobody.
+pub(super) async fn erase_subject(
+    gateway: &Arc<Gateway>,
+    staff: Staff,
+    subject: &SubjectId,
+    on_file: &OnFile,
+    basis: &str,
+) -> Result<ErasureView, Problem> {
     let now = gateway.now();
-    let hold = gateway.hold_of(&subject)?;
+    let hold = gateway.hold_of(subject)?;
     if hold.as_ref().is_some_and(|hold| hold.value.forbids(now)) {
         return Err(Problem::refused(Reason::LegalHold, "a legal hold stands on this patient; nothing was erased"));
     }
@@ -80,7 +81,7 @@ pub async fn erase(gateway: &Arc<Gateway>, staff: Staff, asked: AskErasure) -> R
     on_file.rests()?;
 
     let record = ErasureRecord { subject: subject.clone(), at: clock::stamp(now), counts: on_file.counts() };
-    let hold_key = HoldRecord::key(&subject);
+    let hold_key = HoldRecord::key(subject);
     // A hold that is placed at this moment must not be missed: the write wants it to be as it was read.
     let (mut puts, mut deletes) = (Vec::new(), Vec::new());
     match &hold {
@@ -91,11 +92,11 @@ pub async fn erase(gateway: &Arc<Gateway>, staff: Staff, asked: AskErasure) -> R
     puts.extend(
         on_file.bundles.iter().take(GUARDED_MAX).map(|row| put(Space::Bundle, &row.key, &row.value, row.unchanged())),
     );
-    puts.push(put(Space::Index, &ErasureRecord::key(&subject), &record, Expect::Absent));
-    let event = Happened::erasure(&subject, &basis, record.counts).by(staff.uid);
+    puts.push(put(Space::Index, &ErasureRecord::key(subject), &record, Expect::Absent));
+    let event = Happened::erasure(subject, basis, record.counts).by(staff.uid);
     gateway.enter(event, Change { puts, deletes, ..Change::default() }).await?;
     tracing::info!(%subject, "erasure recorded");
-    carry_out(gateway, &subject).await?;
+    carry_out(gateway, subject).await?;
     Ok(view(record))
 }
 
@@ -125,78 +126,6 @@ async fn carry_out(gateway: &Arc<Gateway>, subject: &SubjectId) -> Result<(), Pr
     tokio::task::spawn_blocking(destroy).await.map_err(|error| Problem::internal("an erasure", &error))??;
     tracing::info!(%subject, "erased");
     Ok(())
-}
-
-impl OnFile {
-    fn read(gateway: &Gateway, subject: &SubjectId) -> Result<Self, Problem> {
-        let mut cases = gateway.rows::<CaseRecord>(Space::Case, b"")?;
-        cases.retain(|row| row.value.subject == *subject);
-        let mut inbox = Vec::new();
-        for row in gateway.rows::<InboxRecord>(Space::Inbox, b"")? {
-            if gateway.subject_of(&row.value)?.as_ref() == Some(subject) {
-                inbox.push(row);
-            }
-        }
-        Ok(Self { cases, consents: gateway.consents_of(subject)?, bundles: gateway.bundles_of(subject)?, inbox })
-    }
-
-    const fn counts(&self) -> ErasedCounts {
-        ErasedCounts {
-            cases: self.cases.len(),
-            consents: self.consents.len(),
-            bundles: self.bundles.len(),
-            inbox: self.inbox.len(),
-        }
-    }
-
-    /// What must be kept longest, and until when.
-    fn kept_until(&self, gateway: &Gateway) -> Option<(&'static str, Timestamp)> {
-        let schedule = &gateway.config.retention;
-        let until = |what, at: &str, days: u32| {
-            // A time that cannot be read keeps what it belongs to.
-            let at = clock::read_stamp(at).unwrap_or_else(|| gateway.now());
-            (what, at + jiff::SignedDuration::from_hours(24 * i64::from(days)))
-        };
-        let consents = self.consents.iter().map(|row| row.value.withdrawn.as_ref().unwrap_or(&row.value.added));
-        let sent = self.bundles.iter().map(|row| (row.value.kind, &row.value.created));
-        let came = self.inbox.iter().map(|row| (row.value.kind, &row.value.received));
-        let bundles: Vec<_> = sent.chain(came).collect();
-        let opinions = bundles.iter().filter(|(kind, _)| *kind == Kind::Opinion).map(|(_, at)| *at);
-        let cases = self.cases.iter().flat_map(|row| [Some(&row.value.opened), row.value.closed.as_ref()]).flatten();
-        let log = bundles.iter().map(|(_, at)| *at).chain(cases).chain(consents.clone());
-        let consents = consents.map(|at| until("the proof of consent", at, schedule.consents_days));
-        let opinions = opinions.map(|at| until("an opinion", at, schedule.opinions_days));
-        let log = log.map(|at| until("the log's account of disclosures", at, schedule.log_days));
-        consents.chain(opinions).chain(log).max_by_key(|(_, until)| *until)
-    }
-
-    /// Refuses while anything is on its way: it would go on without what it rests on.
-    fn rests(&self) -> Result<(), Problem> {
-        let moving = |row: &&Row<BundleRecord>| !row.value.state().is_final() || row.value.recall_is_on_its_way();
-        match self.bundles.iter().find(moving) {
-            None => Ok(()),
-            Some(row) => Err(Problem::conflict(format!(
-                "{} is still on its way; nothing was erased",
-                row.value.bundle
-            ))
-            .hint("withdraw the consent or close the case, wait until `medseal queue` is empty of it, and ask again")
-            .about(&row.value.bundle)),
-        }
-    }
-
-    fn sealed_files(&self, gateway: &Gateway) -> Result<Vec<BlobName>, Problem> {
-        let ours = self.bundles.iter().filter(|row| row.value.sealed.is_some());
-        let ours = ours.map(|row| BlobName::ours(&row.value.bundle));
-        let theirs = self.inbox.iter().map(|row| &row.value);
-        let theirs = theirs.map(|row| BlobName::theirs(&row.from, &row.bundle, &row.sealed_sha256));
-        let consents: BTreeSet<_> = self.consents.iter().map(|row| &row.value.consent).collect();
-        let kept = gateway.vault.list().map_err(|error| Problem::internal("the vault", &error))?;
-        let named: BTreeSet<String> = ours.chain(theirs).map(|name| name.as_str().to_owned()).collect();
-        let wanted = |name: &BlobName| {
-            named.contains(name.as_str()) || name.evidence_of().is_some_and(|consent| consents.contains(&consent))
-        };
-        Ok(kept.into_iter().filter(wanted).collect())
-    }
 }
 
 /// Refuses a basis that holds an identifier, a part of the name or the birth date: it stays in the log for good.

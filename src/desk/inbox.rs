@@ -42,7 +42,10 @@ pub struct InboxView {
     /// When everything in it must be erased, as the sender's dispatch says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub erase_at: Option<String>,
-    /// `received`, or `recalled` by its sender.
+    /// When its sealed file was destroyed because its time was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expired: Option<String>,
+    /// `received`, `recalled` by its sender, or `expired`.
     pub state: &'static str,
     /// Its recall: why, when, and when the sealed file was destroyed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +102,10 @@ pub fn content(gateway: &Gateway, bundle: &BundleId) -> Result<(File, u64), Prob
         let why = taken.cause.reason().meaning();
         let detail = format!("{} has recalled {bundle}: {why}; it is not opened any more", record.from);
         return Err(Problem::refused(Reason::Recalled, detail).about(bundle));
+    }
+    if record.expired.is_some() {
+        let detail = format!("the sealed file of {bundle} was destroyed because its time was over");
+        return Err(Problem::refused(Reason::RetentionOver, detail).about(bundle));
     }
     let subject = gateway.subject_of(&record)?;
     let erased = subject.map(|subject| gateway.person(&subject).map(|person| person.is_none())).transpose()?;
@@ -189,7 +196,12 @@ fn view(record: InboxRecord) -> InboxView {
         sealed_bytes: record.sealed_bytes,
         opened: record.opened,
         erase_at: record.erase_at,
-        state: if record.recall.is_some() { "recalled" } else { "received" },
+        state: match (&record.recall, &record.expired) {
+            (Some(_), _) => "recalled",
+            (None, Some(_)) => "expired",
+            (None, None) => "received",
+        },
+        expired: record.expired,
         recall: record.recall,
     }
 }

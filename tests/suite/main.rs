@@ -60,6 +60,7 @@ mod policy_reload;
 mod random_wills;
 mod read_only;
 mod replay;
+mod retention;
 mod sample_case;
 mod seal_damage;
 mod sealed_notices;
