@@ -45,6 +45,10 @@ impl std::fmt::Debug for AskReport {
 pub struct Report {
     /// Who accounts.
     pub institution: String,
+    /// Its id in the exchange.
+    pub id: String,
+    /// Where its gateway is reached.
+    pub endpoint: String,
     /// The patient, as asked for.
     pub patient: String,
     /// The pseudonym under which the log speaks of the patient.
@@ -76,6 +80,8 @@ pub struct Line {
     pub seq: u64,
     /// The hash of its leaf, by which it can be proved to stand in the log.
     pub leaf: String,
+    /// The entry's kind.
+    pub kind: String,
     /// When.
     pub at: String,
     /// What happened.
@@ -84,6 +90,10 @@ pub struct Line {
     pub disclosure: bool,
     /// The other institution's name.
     pub party: String,
+    /// Its id in the exchange.
+    pub party_id: String,
+    /// Where its gateway is reached.
+    pub endpoint: String,
     /// Where it is, as far as it is known here: the country, and where its gateway is reached.
     pub address: String,
     /// What was disclosed.
@@ -92,6 +102,16 @@ pub struct Line {
     pub purpose: String,
     /// What allowed it.
     pub basis: String,
+    /// The consent that it rests on, or that it is about.
+    pub consent: String,
+    /// The entry that says why it was allowed, where the line is about its receipt.
+    pub released: Option<u64>,
+    /// The file that proves this entry, where one was written beside the accounting.
+    #[serde(default)]
+    pub proof: String,
+    /// The file that proves the entry that says why it was allowed.
+    #[serde(default)]
+    pub released_proof: String,
     /// The partner's receipt, by digest.
     pub receipt: String,
     /// The bundle.
@@ -139,6 +159,8 @@ fn account(gateway: &Gateway, asked: &AskReport) -> Result<Report, Problem> {
     });
     Ok(Report {
         institution: gateway.config.name.clone(),
+        id: gateway.id().to_string(),
+        endpoint: gateway.config.endpoint.clone(),
         patient: asked.patient.to_string(),
         subject: subject.to_string(),
         made: crate::clock::stamp(gateway.now()),
@@ -163,10 +185,17 @@ impl Writer<'_> {
         let mut line = Line {
             seq: leaf.seq,
             leaf: hash.to_string(),
+            kind: leaf.kind.clone(),
             at: crate::clock::stamp(leaf.at),
             what: String::new(),
             disclosure: false,
             party: String::new(),
+            party_id: String::new(),
+            endpoint: String::new(),
+            consent: fact("consent"),
+            released: None,
+            proof: String::new(),
+            released_proof: String::new(),
             address: String::new(),
             description: String::new(),
             purpose: fact("purpose"),
@@ -176,7 +205,8 @@ impl Writer<'_> {
             case: fact("case"),
         };
         let party = ["to", "partner", "from"].iter().map(|name| fact(name)).find(|id| !id.is_empty());
-        (line.party, line.address) = self.party(&party.unwrap_or_default());
+        line.party_id = party.unwrap_or_default();
+        self.party(&mut line);
         let action = fact("action");
         let what = match (leaf.kind.as_str(), action.as_str()) {
             ("release", _) => {
@@ -190,6 +220,7 @@ impl Writer<'_> {
             ("receipt", _) => {
                 if let Some(release) = self.releases.remove(&line.bundle) {
                     (line.description, line.basis) = (release.description, release.basis);
+                    (line.consent, line.released) = (release.consent, Some(release.seq));
                     line.purpose = release.purpose;
                 }
                 line.disclosure = true;
@@ -250,14 +281,15 @@ impl Writer<'_> {
         Ok(format!("{content}: {} documents ({}), {size} bytes sealed", record.value.documents, classes.join(", ")))
     }
 
-    fn party(&self, id: &str) -> (String, String) {
-        let known = id.parse::<InstitutionId>().ok().and_then(|id| self.gateway.known_partner(&id).ok());
-        match known {
-            Some(partner) => {
-                let card = partner.card();
-                (format!("{} ({id})", card.name), format!("{}, {}", card.country.as_str(), card.endpoint))
-            }
-            None => (id.to_owned(), String::new()),
+    fn party(&self, line: &mut Line) {
+        let known = line.party_id.parse::<InstitutionId>().ok();
+        let known = known.and_then(|id| self.gateway.known_partner(&id).ok());
+        line.party.clone_from(&line.party_id);
+        if let Some(partner) = known {
+            let card = partner.card();
+            line.party = format!("{} ({})", card.name, line.party_id);
+            line.address = format!("{}, {}", card.country.as_str(), card.endpoint);
+            line.endpoint.clone_from(&card.endpoint);
         }
     }
 }

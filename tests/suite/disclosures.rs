@@ -56,7 +56,14 @@ fn every_disclosure_and_recall_of_a_patient_is_listed_with_its_entry_and_nobody_
         .filter(|path| path.extension().is_some_and(|end| end == "jsonl"))
         .map(|path| std::fs::read_to_string(path).expect("text"))
         .collect();
+    let vkey = pair.folder.path().join("hers/log.vkey").to_string_lossy().into_owned();
     for line in json["lines"].as_array().expect("lines") {
+        // Whoever has the folder and the log's key needs no gateway.
+        let named = line["proof"].as_str().expect("a name");
+        assert!(html.contains(&format!("href=\"{named}\"")) && csv.contains(named), "{named}");
+        let proof = pair.folder.path().join("hers").join(named).to_string_lossy().into_owned();
+        let proved = pair.hospital.run(&["audit", "verify", &proof, "--key", &vkey]).ok().json;
+        assert_eq!((&proved["ok"], &proved["seq"]), (&true.into(), &line["seq"]));
         let seq = usize::try_from(line["seq"].as_u64().expect("a number")).expect("small");
         let entry = text.lines().nth(seq).expect("an entry");
         assert_eq!(line["leaf"], medseal::leaf::hash(entry.as_bytes()).to_string().as_str());
@@ -64,6 +71,16 @@ fn every_disclosure_and_recall_of_a_patient_is_listed_with_its_entry_and_nobody_
             csv.contains(line["leaf"].as_str().expect("a hash"))
                 && html.contains(line["leaf"].as_str().expect("a hash"))
         );
+    }
+    let released = pair.folder.path().join("hers").join(one["released_proof"].as_str().expect("a name"));
+    let proved = pair.hospital.run(&["audit", "verify", released.to_str().expect("a path"), "--key", &vkey]).ok().json;
+    assert_eq!(proved["seq"], one["released"], "why it was allowed is proved, too");
+    let other = std::fs::read_dir(pair.folder.path().join("hers/proofs"))
+        .expect("proofs")
+        .map(|entry| entry.expect("an entry").path());
+    for path in other {
+        let text = std::fs::read_to_string(&path).expect("text");
+        assert!(!text.contains(&others) && !text.contains("4711"), "somebody else is in {}", path.display());
     }
     for page in [&csv, &html, &json.to_string()] {
         assert!(!page.contains("4711") && !page.contains(&others), "somebody else is in it");

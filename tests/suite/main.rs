@@ -42,6 +42,7 @@ mod exchange_release;
 mod exchange_rig;
 mod exchange_transfer;
 mod explain;
+mod fhir_audit;
 mod fuzz_seeds;
 mod holds;
 mod hostile_archives;

@@ -1,6 +1,8 @@
 //! `medseal audit report`: the accounting of disclosures that a patient may ask for, as a page, a table and JSON.
 
+mod fhir;
 mod page;
+mod proofs;
 
 use std::path::PathBuf;
 
@@ -15,10 +17,13 @@ use crate::cli::words::Words;
 use crate::desk::disclosures::{Line, Report as Accounting};
 use crate::durable;
 
-/// Writes what of a patient was disclosed to whom, when, why and on which basis: report.html, report.csv, report.json.
+/// Writes what of a patient was disclosed to whom, when, why and on which basis: report.html, report.csv, report.json,
+/// and a proof of each line.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: medseal audit report --patient @patient.txt --from 2026-01-01 --out accounting\n\
-    Each line names its entry of the log and the hash of its leaf. It tells of nobody else. The files hold the patient's\n\
+    Each line names its entry of the log and the hash of its leaf, and a file in proofs/ that proves it:\n\
+    medseal audit verify accounting/proofs/statement-42.tlog-proof --key accounting/log.vkey\n\
+    It tells of nobody else. The files hold the patient's\n\
     identifier in clear: hand them over, and remove them.")]
 pub(in crate::cli) struct Report {
     /// The patient as `SYSTEM|VALUE`. `-` or `@FILE` is read.
@@ -33,6 +38,9 @@ pub(in crate::cli) struct Report {
     /// The officer's copy: also what was refused, attempts that did not deliver, and legal holds.
     #[arg(long)]
     officer: bool,
+    /// Also writes report.fhir.ndjson: one FHIR R4 audit event for each line, disclosures in the shapes of IHE BALP.
+    #[arg(long)]
+    fhir: bool,
     /// The folder; it must not exist.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -43,18 +51,23 @@ impl Report {
         let request = json!({
             "patient": identifier(&self.patient.read()?)?, "from": self.from, "to": self.to, "officer": self.officer,
         });
-        let answer = context.api()?.post("/v1/audit/disclosures", &request)?;
-        let accounting: Accounting =
-            serde_json::from_value(answer.clone()).map_err(|error| Failure::unable(error.to_string()))?;
+        let api = context.api()?;
+        let answer = api.post("/v1/audit/disclosures", &request)?;
+        let mut accounting: Accounting =
+            serde_json::from_value(answer).map_err(|error| Failure::unable(error.to_string()))?;
         durable::create_dir(&self.out, 0o700)
             .with_context(|| self.out.display().to_string())
             .map_err(|error| Failure::from(error).hint("name a folder that does not exist"))?;
-        let text = serde_json::to_vec_pretty(&answer).map_err(|error| Failure::unable(error.to_string()))?;
-        let files = [
+        proofs::write(&api, &mut accounting, &self.out)?;
+        let text = serde_json::to_vec_pretty(&accounting).map_err(|error| Failure::unable(error.to_string()))?;
+        let mut files = vec![
             ("report.json", text),
             ("report.csv", table(&accounting).into_bytes()),
             ("report.html", page::page(&accounting).into_bytes()),
         ];
+        if self.fhir {
+            files.push(("report.fhir.ndjson", fhir::ndjson(&accounting).into_bytes()));
+        }
         for (name, bytes) in files {
             let path = self.out.join(name);
             durable::write_new(&path, &bytes, 0o600).with_context(|| path.display().to_string())?;
@@ -83,7 +96,7 @@ fn table(accounting: &Accounting) -> String {
     quoted.map(|row| row + "\r\n").collect()
 }
 
-fn fields(line: &Line) -> [String; 13] {
+fn fields(line: &Line) -> [String; 14] {
     [
         line.at.clone(),
         line.what.clone(),
@@ -98,6 +111,7 @@ fn fields(line: &Line) -> [String; 13] {
         line.case.clone(),
         line.seq.to_string(),
         line.leaf.clone(),
+        line.proof.clone(),
     ]
 }
 
@@ -107,7 +121,7 @@ fn quote(field: &str) -> String {
     format!("\"{}{}\"", if formula { "'" } else { "" }, field.replace('"', "\"\""))
 }
 
-const HEADS: [&str; 13] = [
+const HEADS: [&str; 14] = [
     "date",
     "what",
     "disclosure",
@@ -121,6 +135,7 @@ const HEADS: [&str; 13] = [
     "case",
     "entry",
     "leaf",
+    "proof",
 ];
 
 #[cfg(test)]

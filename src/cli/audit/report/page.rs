@@ -26,10 +26,13 @@ pub(super) fn page(report: &Report) -> String {
     write!(
         page,
         "<footer>Each line is a statement in the institution's log <code>{}</code>, where you are called <code>{}</code>. \
-         The number and the code under the date name the statement; anyone who holds a copy of the log can check that it \
-         stands there unchanged.</footer>\n</main>\n</body>\n</html>\n",
+         The number and the code under the date name the statement. Each proof is a file beside this page: with it and \
+         with the log's key, as the institution gave it to you by another way, anyone can check that the log has the \
+         statement, word for word: <code>medseal audit verify {} --key KEY</code>. It shows that the statement was made \
+         then and not changed since, not that it is true.</footer>\n</main>\n</body>\n</html>\n",
         escape(&report.log),
-        escape(&report.subject)
+        escape(&report.subject),
+        escape(report.lines.first().map_or("proofs/statement-N.tlog-proof", |line| &line.proof)),
     )
     .expect("a string takes everything");
     page
@@ -45,10 +48,11 @@ fn table<'a>(page: &mut String, lines: impl Iterator<Item = &'a Line>, none: &st
     for line in lines {
         writeln!(
             page,
-            "<tr><td>{}<small>statement {}<br><code>{}</code></small></td><td>{}{}</td><td>{}{}</td><td>{}{}</td><td>{}{}</td></tr>",
+            "<tr><td>{}<small>statement {}<br><code>{}</code>{}</small></td><td>{}{}</td><td>{}{}</td><td>{}{}</td><td>{}{}</td></tr>",
             escape(&moment(&line.at)),
             line.seq,
             escape(&line.leaf),
+            [&line.proof, &line.released_proof].map(|proof| link(proof)).concat(),
             escape(&line.what),
             small("receipt", &line.receipt),
             escape(&line.party),
@@ -61,6 +65,12 @@ fn table<'a>(page: &mut String, lines: impl Iterator<Item = &'a Line>, none: &st
         .expect("a string takes everything");
     }
     page.push_str("</tbody>\n</table>\n");
+}
+
+/// The proof of a line, as the name of its file.
+fn link(proof: &str) -> String {
+    let proof = escape(proof);
+    if proof.is_empty() { proof } else { format!("<br>proof: <a href=\"{proof}\">{proof}</a>") }
 }
 
 fn small(name: &str, value: &str) -> String {
