@@ -359,7 +359,7 @@ impl BundleRecord {
     #[must_use]
     pub fn delivered(mut self, receipt: &Receipt, attempt: usize) -> Self {
         debug_assert_eq!(receipt.text().bundle, self.bundle, "Receipt::verify compared the bundle");
-        self.close_open_attempts();
+        self = self.none_arrived();
         if let Some(answered) = self.attempts.get_mut(attempt) {
             answered.outcome = Some(AttemptOutcome::Delivered);
             answered.dispatch = Some(receipt.text().dispatch);
@@ -393,11 +393,20 @@ impl BundleRecord {
         self
     }
 
+    /// The partner has none of it and has promised to take none: no attempt arrives any more.
+    #[must_use]
+    pub fn none_arrived(mut self) -> Self {
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.is_open()) {
+            attempt.outcome = Some(AttemptOutcome::NotDelivered);
+        }
+        self
+    }
+
     /// A decision said no: it stays here, refused or cancelled. Whoever says so has made sure that no earlier attempt
     /// arrives any more.
     #[must_use]
     pub fn denied(mut self, reason: Reason, at: Timestamp) -> Self {
-        self.close_open_attempts();
+        self = self.none_arrived();
         self.attempts.push(Attempt::denied(at, reason, AttemptOutcome::Denied));
         self.state = match reason {
             Reason::ConsentWithdrawn | Reason::CaseClosed => State::Cancelled,
@@ -525,12 +534,6 @@ impl BundleRecord {
     fn doubt_open_attempts(&mut self) {
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.outcome.is_none()) {
             attempt.outcome = Some(AttemptOutcome::Unknown);
-        }
-    }
-
-    fn close_open_attempts(&mut self) {
-        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.is_open()) {
-            attempt.outcome = Some(AttemptOutcome::NotDelivered);
         }
     }
 }

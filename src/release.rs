@@ -184,19 +184,25 @@ async fn refuse(
     denied: &Denied,
 ) -> Result<Ended, Problem> {
     let has_left = row.value.attempts.iter().any(crate::records::Attempt::was_permitted);
+    let in_doubt = row.value.open_attempts().next().is_some();
+    // A person may end what waits for a person's word, at a time when nobody asks the partner any more.
+    let must_be_sure = is_last_word(denied.reason) || in_doubt && denied.reason == Reason::ApprovalNeeded;
     let sealed = match &row.value.sealed {
-        Some(sealed) if has_left && is_last_word(denied.reason) => sealed.clone(),
+        Some(sealed) if has_left && must_be_sure => sealed.clone(),
         // Nothing lies at the partner, or it will be wanted there once the reason has passed.
         _ => return record_denial(gateway, row, job, denied).await,
     };
-    if row.value.open_attempts().next().is_none() {
+    if !in_doubt {
         // Only noise lies there: telling the partner to drop it may wait, and may fail.
         let ended = record_denial(gateway, row, job, denied).await?;
         talk.abandon(&sealed).await;
         return Ok(ended);
     }
     match talk.make_sure(&row.value, &sealed).await {
-        Ok(Became::NotThere) => record_denial(gateway, row, job, denied).await,
+        Ok(Became::NotThere) => {
+            let value = row.value.clone().none_arrived();
+            record_denial(gateway, Row { value, ..row }, job, denied).await
+        }
         Ok(Became::Delivered(receipt, number)) => settle(gateway, row, *receipt, number, job).await,
         Ok(Became::Unclear) => retry(gateway, row, job, Reason::BadReceipt, Unknown).await,
         Err(error) => retry(gateway, row, job, error.reason(), Unknown).await,

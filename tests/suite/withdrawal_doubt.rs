@@ -6,6 +6,8 @@ use medseal::desk::{Staff, consents};
 use medseal::gateway::Gateway;
 
 use crate::crash_release::{ended, letter, logs_verify, send};
+use crate::needs;
+use crate::people::{Door, FOUR_EYES, KUMAR, came};
 use crate::site::Pair;
 use crate::steps::{Steps, impatient, kill_after};
 use crate::withdrawal_recall::sealed_files;
@@ -78,5 +80,27 @@ fn a_bundle_whose_header_never_left_is_cancelled_after_the_partner_promised_to_t
     assert_eq!(pair.institute.run(&["inbox"]).ok().json["items"].as_array().map(Vec::len), Some(0));
     let half = std::fs::read_dir(pair.institute.home.join("vault/partial")).expect("the vault").count();
     assert_eq!(half, 0, "the noise of it stayed");
+    logs_verify(&pair);
+}
+
+/// A person's no comes at any time, and ends the bundle without another question to the partner.
+#[test]
+fn nothing_waits_for_a_second_person_while_nobody_knows_whether_it_arrived() {
+    if !needs::other_users() {
+        return;
+    }
+    let mut pair = pair();
+    let (steps, pipe) = Steps::new();
+    pair.hospital.start_telling("off,medseal::release=debug", pipe);
+    let bundle = ended(send(&pair, &letter(&pair, 0))).ok().text("bundle");
+    kill_after(&mut pair.hospital, steps, 4, "body sent");
+    let door = Door::open(&mut pair, &[KUMAR], FOUR_EYES, &[]);
+
+    let waits = pair.hospital.wait_for(&bundle, &["approval"]);
+    assert!(!waits.stdout.contains("unknown"), "{}", waits.stdout);
+    let half = || std::fs::read_dir(pair.institute.home.join("vault/partial")).expect("the vault").count();
+    assert_eq!(half(), 0, "the partner may still put it together");
+    door.run(KUMAR, &["approve", &bundle, "--reject", "--reason", "the wrong scan"]).ok();
+    assert_eq!(came(&pair), 0);
     logs_verify(&pair);
 }
