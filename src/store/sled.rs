@@ -452,7 +452,7 @@ const LEAF: u8 = b'L';
 /// A quarter of it holds 20 values of the largest size with their keys, the most that sled merges into one page.
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// The process holds two to ten times as much in memory.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Together two seconds.
 const LOCK_TRIES: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
