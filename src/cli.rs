@@ -10,6 +10,7 @@ mod break_glass;
 mod card;
 mod case;
 mod consent;
+mod csv;
 mod demo;
 mod doctor;
 mod documents_list;
@@ -18,6 +19,7 @@ mod gather;
 mod heads;
 mod hold;
 mod inbox;
+mod incident;
 mod init;
 mod interrupt;
 mod key;
@@ -25,6 +27,7 @@ mod open;
 mod opening;
 mod opinion;
 mod output;
+mod page;
 mod partner;
 mod policy;
 mod recall;
@@ -99,6 +102,7 @@ enum Verb {
     Audit(audit::Audit),
     #[command(subcommand)]
     Hold(hold::Hold),
+    Incident(incident::Incident),
     #[command(subcommand)]
     Policy(policy::Policy),
     #[command(subcommand)]
@@ -172,6 +176,7 @@ fn perform(verb: Verb, context: &Context) -> Outcome {
         Verb::Opinion(verb) => verb.run(context),
         Verb::Audit(verb) => verb.run(context),
         Verb::Hold(verb) => verb.run(context),
+        Verb::Incident(verb) => verb.run(context),
         Verb::Policy(verb) => verb.run(context),
         Verb::Key(verb) => verb.run(context),
         Verb::Doctor(verb) => verb.run(context),

@@ -13,6 +13,7 @@ pub mod erasures;
 pub mod explain;
 pub mod holds;
 pub mod inbox;
+pub mod incident;
 mod on_file;
 pub mod opinions;
 pub mod partners;

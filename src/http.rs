@@ -26,7 +26,7 @@ use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
 use crate::desk::{
     Staff, approvals, audit, bundles, cases, consents, disclosures, emergencies, erasures, explain, holds, inbox,
-    opinions, partners, recalls, replay, retention,
+    incident, opinions, partners, recalls, replay, retention,
 };
 use crate::gateway::{Gateway, Reloaded};
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
@@ -86,6 +86,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/audit/disclosures", post(audit_disclosures))
         .route("/v1/erasures", post(erase))
         .route("/v1/retention", post(retention_look))
+        .route("/v1/incident", post(incident_look))
         .route("/v1/holds", get(hold_list).post(hold_place))
         .route("/v1/holds/lift", post(hold_lift))
         .route("/v1/holds/confirm", post(hold_confirm))
@@ -474,6 +475,14 @@ async fn retention_look(
     body: Input<retention::AskRetention>,
 ) -> Answer<retention::Schedule> {
     retention::look(&gateway, staff, body.0).await.into()
+}
+
+async fn incident_look(
+    State(gateway): App,
+    Extension(staff): Who,
+    body: Input<incident::AskIncident>,
+) -> Answer<incident::Incident> {
+    incident::look(&gateway, staff, body.0).await.into()
 }
 
 async fn hold_list(State(gateway): App) -> Answer<serde_json::Value> {

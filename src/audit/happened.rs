@@ -4,6 +4,7 @@
 //! whatever names or describes a person goes into the detail, which is sealed under that person's key.
 
 mod retired;
+mod scoped;
 mod witnessed;
 
 use serde::Serialize;

@@ -270,15 +270,8 @@ impl Writer<'_> {
             .ok()
             .map(|id| self.gateway.row::<BundleRecord>(Space::Bundle, id.as_str().as_bytes()));
         let Some(record) = record.transpose()?.flatten() else { return Ok(content.to_owned()) };
-        let documents = self.gateway.documents_of(&record.value)?.unwrap_or_default();
-        let mut classes: BTreeMap<String, usize> = BTreeMap::new();
-        for document in &documents {
-            let class =
-                document.class.as_ref().map_or_else(|| document.media_type.clone(), |class| format!("LOINC {class}"));
-            *classes.entry(class).or_default() += 1;
-        }
-        let classes: Vec<String> = classes.into_iter().map(|(class, count)| format!("{count} of {class}")).collect();
-        Ok(format!("{content}: {} documents ({}), {size} bytes sealed", record.value.documents, classes.join(", ")))
+        let classes = classes(self.gateway, &record.value)?;
+        Ok(format!("{content}: {} documents ({classes}), {size} bytes sealed", record.value.documents))
     }
 
     fn party(&self, line: &mut Line) {
@@ -292,6 +285,19 @@ impl Writer<'_> {
             line.endpoint.clone_from(&card.endpoint);
         }
     }
+}
+
+/// How many documents of which classes are in a bundle.
+pub(super) fn classes(gateway: &Gateway, record: &BundleRecord) -> Result<String, Problem> {
+    let documents = gateway.documents_of(record)?.unwrap_or_default();
+    let mut classes: BTreeMap<String, usize> = BTreeMap::new();
+    for document in &documents {
+        let class =
+            document.class.as_ref().map_or_else(|| document.media_type.clone(), |class| format!("LOINC {class}"));
+        *classes.entry(class).or_default() += 1;
+    }
+    let classes: Vec<String> = classes.into_iter().map(|(class, count)| format!("{count} of {class}")).collect();
+    Ok(classes.join(", "))
 }
 
 fn day(text: &str) -> Result<String, Problem> {

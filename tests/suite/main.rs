@@ -47,6 +47,7 @@ mod fuzz_seeds;
 mod holds;
 mod hostile_archives;
 mod identity_compare;
+mod incident;
 mod interop_bundle;
 mod interop_trust;
 mod log_export;

@@ -10,10 +10,10 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::Context;
 use crate::cli::consent::identifier;
 use crate::cli::failure::{Failure, Outcome, Status};
 use crate::cli::words::Words;
+use crate::cli::{Context, csv};
 use crate::desk::disclosures::{Line, Report as Accounting};
 use crate::durable;
 
@@ -88,16 +88,13 @@ impl Report {
     }
 }
 
-/// RFC 4180, one line for each entry.
 fn table(accounting: &Accounting) -> String {
-    let mut rows = vec![HEADS.map(str::to_owned)];
-    rows.extend(accounting.lines.iter().map(fields));
-    let quoted = rows.iter().map(|row| row.iter().map(|field| quote(field)).collect::<Vec<_>>().join(","));
-    quoted.map(|row| row + "\r\n").collect()
+    let heads = HEADS.map(str::to_owned).to_vec();
+    csv::table([heads].into_iter().chain(accounting.lines.iter().map(fields)))
 }
 
-fn fields(line: &Line) -> [String; 14] {
-    [
+fn fields(line: &Line) -> Vec<String> {
+    vec![
         line.at.clone(),
         line.what.clone(),
         if line.disclosure { "yes" } else { "no" }.to_owned(),
@@ -113,12 +110,6 @@ fn fields(line: &Line) -> [String; 14] {
         line.leaf.clone(),
         line.proof.clone(),
     ]
-}
-
-/// A field that a spreadsheet would take for a formula gets an apostrophe before it.
-fn quote(field: &str) -> String {
-    let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    format!("\"{}{}\"", if formula { "'" } else { "" }, field.replace('"', "\"\""))
 }
 
 const HEADS: [&str; 14] = [
@@ -137,14 +128,3 @@ const HEADS: [&str; 14] = [
     "leaf",
     "proof",
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::quote;
-
-    #[test]
-    fn a_field_is_no_formula_and_cannot_end_itself() {
-        assert_eq!(quote("=HYPERLINK(1)"), "\"'=HYPERLINK(1)\"");
-        assert_eq!(quote("a \"b\", c"), "\"a \"\"b\"\", c\"");
-    }
-}

@@ -4,11 +4,13 @@
 
 use std::fmt::Write as _;
 
+use crate::cli::page::{END, begin, escape, moment};
 use crate::desk::disclosures::{Line, Report};
 
 /// The page.
 pub(super) fn page(report: &Report) -> String {
-    let mut page = format!("{HEAD}<h1>Accounting of disclosures</h1>\n<dl>\n");
+    let mut page = begin("Accounting of disclosures");
+    page.push_str("<dl>\n");
     let mut row = |name: &str, value: &str| {
         writeln!(page, "<dt>{name}</dt><dd>{}</dd>", escape(value)).expect("a string takes everything");
     };
@@ -29,7 +31,7 @@ pub(super) fn page(report: &Report) -> String {
          The number and the code under the date name the statement. Each proof is a file beside this page: with it and \
          with the log's key, as the institution gave it to you by another way, anyone can check that the log has the \
          statement, word for word: <code>medseal audit verify {} --key KEY</code>. It shows that the statement was made \
-         then and not changed since, not that it is true.</footer>\n</main>\n</body>\n</html>\n",
+         then and not changed since, not that it is true.</footer>\n{END}",
         escape(&report.log),
         escape(&report.subject),
         escape(report.lines.first().map_or("proofs/statement-N.tlog-proof", |line| &line.proof)),
@@ -82,41 +84,3 @@ fn period(report: &Report) -> String {
     let to = report.to.as_deref().unwrap_or("now");
     format!("{from} to {to}, days in UTC")
 }
-
-/// `2026-11-22 10:15 UTC`.
-fn moment(stamp: &str) -> String {
-    match (stamp.get(..10), stamp.get(11..16)) {
-        (Some(day), Some(time)) => format!("{day} {time} UTC"),
-        _ => stamp.to_owned(),
-    }
-}
-
-fn escape(text: &str) -> String {
-    crate::bundle::cover::escape(text)
-}
-
-const HEAD: &str = "<!DOCTYPE html>
-<html lang=\"en\">
-<head>
-<meta charset=\"utf-8\">
-<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">
-<meta name=\"viewport\" content=\"width=device-width\">
-<title>Accounting of disclosures</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 1rem/1.5 system-ui, sans-serif; margin: 0; }
-main { max-width: 76rem; margin: 0 auto; padding: 2rem 1.5rem; }
-h1 { font-size: 1.6rem; border-bottom: 3px solid #17695f; padding-bottom: .4rem; }
-h2 { font-size: 1.15rem; margin-top: 2rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem; margin: 0; }
-dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { text-align: left; vertical-align: top; padding: .4rem .7rem; border-bottom: 1px solid #9995; }
-td { overflow-wrap: anywhere; min-width: 8rem; } td small { display: block; opacity: .8; }
-footer { margin-top: 2.5rem; font-size: .85rem; opacity: .8; }
-@media print { main { padding: 0; } tr { break-inside: avoid; } }
-</style>
-</head>
-<body>
-<main>
-";
