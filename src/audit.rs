@@ -15,3 +15,4 @@ pub mod log;
 pub mod verify;
 pub mod witness;
 pub mod export;
+pub mod trust;

@@ -70,6 +70,8 @@ pub enum Kind {
     Malformed,
     /// The entry stands behind all that the checkpoint covers.
     Unsigned,
+    /// Fewer witnesses than the reader wants signed under the checkpoint; `seq` is the number of entries.
+    NotCountersigned,
     /// A file of an export is missing, surplus or changed; `seq` is the number of entries.
     BadFile,
 }
@@ -88,6 +90,7 @@ impl Kind {
             Self::KeyGone => "key-gone",
             Self::Malformed => "malformed",
             Self::Unsigned => "unsigned",
+            Self::NotCountersigned => "not-countersigned",
             Self::BadFile => "bad-file",
         }
     }
