@@ -455,6 +455,11 @@ impl Home {
         self.0.join("witness")
     }
 
+    /// Whose countersignatures are enough under our log, if the site has said so.
+    pub fn witness_policy(&self) -> PathBuf {
+        self.0.join("witness-policy")
+    }
+
     /// Our own signed card.
     pub fn card(&self) -> PathBuf {
         self.0.join("card")

@@ -135,6 +135,9 @@ pub enum GatewayError {
     /// The witness's folder was not made or not opened.
     #[error("the witness's folder")]
     Witness(#[from] audit::witness::SeenError),
+    /// The site's own rule about countersignatures is not one.
+    #[error("witness-policy")]
+    WitnessPolicy(#[from] audit::trust::ReadTrustError),
     /// The policy set is not valid.
     #[error("the policy set")]
     Policy(#[from] crate::policy::PolicyError),
@@ -177,6 +180,7 @@ impl Gateway {
         own_card::complete(home, &keys, clock.now());
         let vault = Arc::new(Vault::open(&home.vault(), config.limits.disk_free_bytes_min)?);
         let witnessing = Witnessing::open(&home.witness())?;
+        witnessing::own_trust(home)?;
         let tls = Tls::with_clock(&keys, config.exchange.post_quantum, clock.clone())?;
         let limits = wire::Limits::of(&config.limits);
         let receiver = Receiver::open(Arc::clone(&vault), &home.transfers(), limits, clock.clone())?;

@@ -80,9 +80,11 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/inbox/{id}/opened", post(inbox_opened))
         .route("/v1/audit/entries", get(audit_entries))
         .route("/v1/audit/checkpoint", get(audit_checkpoint))
+        .route("/v1/audit/checkpoint/to-show", get(audit_checkpoint_to_show))
         .route("/v1/audit/countersigned", get(audit_countersigned))
         .route("/v1/audit/witnesses", get(audit_witnesses))
         .route("/v1/audit/keys", get(audit_keys))
+        .route("/v1/audit/policy", get(audit_policy))
         .route("/v1/audit/disclosures", post(audit_disclosures))
         .route("/v1/erasures", post(erase))
         .route("/v1/retention", post(retention_look))
@@ -434,6 +436,13 @@ async fn audit_checkpoint(State(gateway): App) -> Response {
     }
 }
 
+async fn audit_checkpoint_to_show(State(gateway): App) -> Response {
+    match audit::checkpoint_to_show(&gateway).await {
+        Ok(note) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response(),
+        Err(problem) => Answer::<()>::from(Err(problem)).into_response(),
+    }
+}
+
 async fn audit_countersigned(State(gateway): App) -> Response {
     match audit::countersigned(&gateway) {
         Ok(note) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response(),
@@ -447,6 +456,10 @@ async fn audit_witnesses(State(gateway): App) -> Answer<audit::Witnesses> {
 
 async fn audit_keys(State(gateway): App) -> Answer<serde_json::Value> {
     Ok(audit::keys(&gateway)).into()
+}
+
+async fn audit_policy(State(gateway): App) -> Answer<serde_json::Value> {
+    audit::policy(&gateway).into()
 }
 
 async fn audit_proof(State(gateway): App, Query(asked): Query<audit::Asked>) -> Answer<serde_json::Value> {

@@ -13,7 +13,7 @@ use crate::durable;
 use crate::gateway::Gateway;
 use crate::id::{Digest, InstitutionId};
 
-pub use ask::{AtStart, ask_before_signing, countersigned, run};
+pub use ask::{AtStart, ask_before_signing, countersigned, countersigned_now, run};
 pub use take::{NotSigned, seen, take};
 
 /// Keeps what contradicts each other, beside the store. `None`: it is kept already, or there is too much of this partner.

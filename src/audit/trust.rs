@@ -87,23 +87,21 @@ pub enum ReadTrustError {
 impl TrustPolicy {
     /// Any one of these witnesses is enough under the logs of these keys; without witnesses, the log's own signature.
     pub fn any_of(logs: &[LogKey], witnesses: &[WitnessKey]) -> Result<Self, TrustPolicyError> {
-        let mut text: String = logs.iter().map(|key| format!("log {key}\n")).collect();
-        let mut names = String::new();
+        let mut lines: Vec<String> = logs.iter().map(|key| format!("log {key}\n")).collect();
+        let mut names = vec!["group any-one any".to_owned()];
         let mut known = BTreeSet::new();
         for key in witnesses {
-            // A key has one name, and one that two cards name is still one witness.
+            // A key that two cards name is still one witness.
             if known.insert(*key.public()) {
                 let name = format!("{}/{}", key.name(), known.len());
-                text += &format!("witness {name} {key}\n");
-                names += &format!(" {name}");
+                lines.push(format!("witness {name} {key}\n"));
+                names.push(name);
             }
         }
-        let quorum = if known.is_empty() {
-            "quorum none\n".to_owned()
-        } else {
-            format!("group any-one any{names}\nquorum any-one\n")
-        };
-        (text + &quorum).parse()
+        let quorum =
+            if known.is_empty() { "quorum none\n".into() } else { format!("{}\nquorum any-one\n", names.join(" ")) };
+        lines.push(quorum);
+        lines.concat().parse()
     }
 
     /// Reads a policy from a file.
@@ -115,6 +113,16 @@ impl TrustPolicy {
         }
         let text = String::from_utf8(text).map_err(|_| TrustPolicyError { line: 1, what: "not UTF-8".into() })?;
         Ok(text.parse()?)
+    }
+
+    /// The same for one log, if the policy names none.
+    #[must_use]
+    pub fn or_log(mut self, key: &LogKey) -> Self {
+        if self.logs.is_empty() {
+            self.logs.push(key.clone());
+            self.text = format!("log {key}\n{}", self.text);
+        }
+        self
     }
 
     /// The keys of the logs.
@@ -187,6 +195,7 @@ impl FromStr for TrustPolicy {
         }
         // Nobody wants to trust half a policy: a file that was cut off has no quorum line.
         let quorum = reading.quorum.ok_or_else(|| TrustPolicyError { line, what: "there is no quorum line".into() })?;
+        let quorum = Some(quorum).filter(|name| name != NONE);
         let Reading { logs, witnesses, groups, .. } = reading;
         Ok(Self { logs, witnesses, groups, quorum, text: text.to_owned() })
     }
@@ -199,7 +208,8 @@ struct Reading {
     groups: BTreeMap<String, Group>,
     /// The names that are members of a group already.
     used: BTreeSet<String>,
-    quorum: Option<Option<String>>,
+    /// The name on the quorum line.
+    quorum: Option<String>,
 }
 
 impl Reading {
@@ -238,7 +248,7 @@ impl Reading {
                 if *name != NONE {
                     self.must_know(name)?;
                 }
-                self.quorum = Some(Some((*name).to_owned()).filter(|name| name != NONE));
+                self.quorum = Some((*name).to_owned());
             }
             ("log", _) => return Err("a log line is `log VKEY [URL]`".into()),
             ("witness", _) => return Err("a witness line is `witness NAME VKEY [URL]`".into()),

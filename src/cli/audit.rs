@@ -7,6 +7,7 @@ mod replay;
 mod report;
 mod retention;
 mod show;
+mod trust;
 mod verify;
 
 use clap::{Args, Subcommand};

@@ -89,10 +89,21 @@ pub async fn checkpoint(gateway: &Gateway) -> Result<String, Problem> {
     Ok(signed.unwrap_or(note))
 }
 
+/// A checkpoint made now, which as many have signed under as are enough, if they can be reached.
+pub async fn checkpoint_to_show(gateway: &Gateway) -> Result<String, Problem> {
+    let note = checkpoint(gateway).await?;
+    witness::countersigned_now(gateway, &note).await
+}
+
 /// The newest checkpoint that partners signed under, with their signatures.
 pub fn countersigned(gateway: &Gateway) -> Result<String, Problem> {
     witness::countersigned(gateway)
         .ok_or_else(|| Problem::refused(Reason::BadInput, "no partner has signed under a checkpoint yet"))
+}
+
+/// Whose countersignatures are enough under our log, and whether the site said so itself.
+pub fn policy(gateway: &Gateway) -> Result<serde_json::Value, Problem> {
+    gateway.trust().map(|(policy, written)| json!({ "policy": policy.to_string(), "written": written }))
 }
 
 /// How our log stands with its witnesses.
@@ -170,8 +181,11 @@ fn prove_entry(log: &Log, seq: u64, note: String) -> Result<serde_json::Value, P
 /// Checks the whole log against its newest checkpoint.
 pub async fn verify(gateway: &Gateway) -> Result<Report, Problem> {
     let note = checkpoint(gateway).await?;
+    // What others signed under must still be there: a log key alone could sign a second history.
+    let keys = std::slice::from_ref(gateway.log.key());
+    let witnessed = witness::countersigned(gateway).and_then(|note| Checkpoint::open(note.as_bytes(), keys).ok());
     let log = gateway.log.clone();
-    tokio::task::spawn_blocking(move || verify_log(&log, &note))
+    tokio::task::spawn_blocking(move || verify_log(&log, &note, witnessed.as_ref()))
         .await
         .map_err(|error| Problem::internal("the check", &error))?
         .map_err(|error| Problem::internal("the log", &error))
@@ -185,9 +199,9 @@ pub async fn replay(gateway: &Arc<Gateway>, stretch: &Stretch) -> Result<Replaye
         .map_err(|error| Problem::internal("the replay", &error))?
 }
 
-fn verify_log(log: &Log, note: &str) -> io::Result<Report> {
+fn verify_log(log: &Log, note: &str, trusted: Option<&Checkpoint>) -> io::Result<Report> {
     let keys = [log.key().clone()];
-    let against = Against { checkpoint: Some(note.as_bytes()), keys: &keys, trusted: None, behind: Behind::Growth };
+    let against = Against { checkpoint: Some(note.as_bytes()), keys: &keys, trusted, behind: Behind::Growth };
     let lines = log.reader().lines(0).map(|line| line.map_err(io::Error::other));
     let mut report = verify::verify_lines(lines, &against, |_| ())?;
     if report.ok {

@@ -1,13 +1,17 @@
 //! What the gateway remembers of checkpoints that were countersigned, by us and for us.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use crate::audit::trust::{ReadTrustError, TrustPolicy};
 use crate::audit::witness::{Seen, SeenError};
 use crate::clock::Timestamp;
-use crate::config::WITNESS_REQUESTS_PER_MINUTE_MAX;
+use crate::config::{Home, WITNESS_REQUESTS_PER_MINUTE_MAX};
+use crate::gateway::Gateway;
 use crate::id::{Digest, InstitutionId};
+use crate::problem::Problem;
 
 /// The state of the witness, and of our own log with other witnesses.
 #[derive(Debug)]
@@ -18,6 +22,10 @@ pub struct Witnessing {
     pub turn: tokio::sync::Mutex<()>,
     /// How our own log stands with its witnesses.
     pub ours: Mutex<Ours>,
+    /// Woken when somebody wants signatures now.
+    pub wanted: tokio::sync::Notify,
+    /// Woken when somebody signed.
+    pub signed: tokio::sync::Notify,
     requests: Mutex<BTreeMap<InstitutionId, (i64, u32)>>,
 }
 
@@ -52,6 +60,8 @@ impl Witnessing {
             seen: Seen::open(dir)?,
             turn: tokio::sync::Mutex::default(),
             ours: Mutex::default(),
+            wanted: tokio::sync::Notify::new(),
+            signed: tokio::sync::Notify::new(),
             requests: Mutex::default(),
         })
     }
@@ -76,6 +86,31 @@ impl Witnessing {
         }
         count.1 = count.1.saturating_add(1);
         count.1 <= WITNESS_REQUESTS_PER_MINUTE_MAX
+    }
+}
+
+impl Gateway {
+    /// Whose countersignatures are enough under our log: what the site wrote, or else any one partner's; with whether
+    /// the site wrote it. It is read anew each time.
+    pub fn trust(&self) -> Result<(TrustPolicy, bool), Problem> {
+        if let Some(written) = own_trust(&self.home).map_err(|error| Problem::internal("witness-policy", &error))? {
+            return Ok((written.or_log(self.log.key()), true));
+        }
+        let now = self.now();
+        let partners = self.partners()?.into_iter().filter(|partner| partner.may_exchange(now));
+        let keys = partners.flat_map(|partner| partner.witness_vkeys_at(now));
+        let keys: Vec<_> = keys.filter_map(|vkey| vkey.parse().ok()).collect();
+        let any = TrustPolicy::any_of(std::slice::from_ref(self.log.key()), &keys);
+        any.map(|any| (any, false)).map_err(|error| Problem::internal("the partners' keys", &error))
+    }
+}
+
+/// What the site wrote about it, if it wrote something.
+pub(super) fn own_trust(home: &Home) -> Result<Option<TrustPolicy>, ReadTrustError> {
+    match TrustPolicy::read(&home.witness_policy()) {
+        Ok(written) => Ok(Some(written)),
+        Err(ReadTrustError::Io(why)) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -102,6 +102,7 @@ pub async fn run(gateway: Arc<Gateway>, mut stop: watch::Receiver<bool>) {
             () = round(&gateway) => {
                 tokio::select! {
                     _ = stop.changed() => {}
+                    () = gateway.witnessing.wanted.notified() => {}
                     () = tokio::time::sleep(pause) => {}
                 }
             }
@@ -211,8 +212,43 @@ fn signed(
             ours.waiting_since = None;
         });
     });
+    gateway.witnessing.signed.notify_waiters();
     tracing::debug!(witness = %partner.id(), size = newest.size, "countersigned");
     Ok(kept?)
+}
+
+/// Has this checkpoint or a later one signed now, by as many as are enough, and gives it with their signatures; without
+/// them if they cannot be had within the wait.
+pub async fn countersigned_now(gateway: &Gateway, note: &str) -> Result<String, Problem> {
+    let (policy, _) = gateway.trust()?;
+    let size = |note: &str| Checkpoint::claimed(note.as_bytes()).map_or(0, |claimed| claimed.size);
+    let is_enough = |found: &String| {
+        size(found) >= size(note) && policy.judge(found.as_bytes()).is_ok_and(|standing| standing.enough)
+    };
+    let patience = Duration::from_secs(u64::from(gateway.config.witness.wait_s_max));
+    let waiting = async {
+        loop {
+            let signed = gateway.witnessing.signed.notified();
+            tokio::pin!(signed);
+            // Whoever signs between the look and the wait is not missed.
+            signed.as_mut().enable();
+            if let Some(found) = countersigned(gateway).filter(is_enough) {
+                return found;
+            }
+            gateway.witnessing.wanted.notify_one();
+            signed.await;
+        }
+    };
+    if !policy.wants_witnesses() {
+        return Ok(note.to_owned());
+    }
+    let found = tokio::time::timeout(patience, waiting).await.ok();
+    // Too few signatures are still signatures.
+    let some = || {
+        countersigned(gateway)
+            .filter(|found| Checkpoint::claimed(found.as_bytes()) == Checkpoint::claimed(note.as_bytes()))
+    };
+    Ok(found.or_else(some).unwrap_or_else(|| note.to_owned()))
 }
 
 /// The newest checkpoint with the partners' signatures, as it was kept; `None` before the first.

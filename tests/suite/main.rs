@@ -81,3 +81,4 @@ mod withdrawal_recall;
 mod withdrawal_running;
 mod withdrawal_steps;
 mod witness;
+mod witness_policy;

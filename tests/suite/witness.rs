@@ -22,14 +22,14 @@ use crate::site::Site;
 use crate::tree_proofs::InMemory;
 
 /// Two institutions that know each other; neither gateway runs.
-struct Two {
-    hospital: Site,
-    institute: Site,
-    folder: tempfile::TempDir,
+pub(crate) struct Two {
+    pub(crate) hospital: Site,
+    pub(crate) institute: Site,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Two {
-    fn acquainted() -> Self {
+    pub(crate) fn acquainted() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut hospital = Site::init(folder.path(), "tallinn-east", "EE");
         let mut institute = Site::init(folder.path(), "nordhafen", "DE");
@@ -43,7 +43,7 @@ impl Two {
     }
 
     /// Both have signed under all of the other's log.
-    fn at_rest() -> Self {
+    pub(crate) fn at_rest() -> Self {
         let two = Self::acquainted();
         until_signed(&two.hospital);
         until_signed(&two.institute);
@@ -52,7 +52,7 @@ impl Two {
 }
 
 /// Asks every second, so that no test waits for a minute.
-fn hasten(site: &Site) {
+pub(crate) fn hasten(site: &Site) {
     let path = site.home.join("medseal.toml");
     let mut config = Config::read(&path).expect("a configuration");
     (config.witness.every_s, config.witness.alarm_s) = (1, 2);
@@ -60,7 +60,7 @@ fn hasten(site: &Site) {
 }
 
 #[track_caller]
-fn wait(what: &str, site: &Site, mut reached: impl FnMut() -> bool) {
+pub(crate) fn wait(what: &str, site: &Site, mut reached: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while !reached() {
         assert!(Instant::now() < deadline, "never {what}: {}", site.log());
@@ -70,7 +70,7 @@ fn wait(what: &str, site: &Site, mut reached: impl FnMut() -> bool) {
 
 /// Waits until a partner has signed under the whole log, and gives the note.
 #[track_caller]
-fn until_signed(site: &Site) -> String {
+pub(crate) fn until_signed(site: &Site) -> String {
     let mut note = String::new();
     wait("countersigned", site, || {
         note = site.run(&["audit", "checkpoint"]).ok().text("checkpoint");
@@ -79,20 +79,20 @@ fn until_signed(site: &Site) -> String {
     note
 }
 
-fn card(site: &Site) -> SignedCard {
+pub(crate) fn card(site: &Site) -> SignedCard {
     SignedCard::parse(&std::fs::read(site.home.join("card")).expect("a card")).expect("a card")
 }
 
-fn log_key(site: &Site) -> LogKey {
+pub(crate) fn log_key(site: &Site) -> LogKey {
     card(site).card().log[0].value.to_string().parse().expect("a log key")
 }
 
-fn witness_key(site: &Site) -> WitnessKey {
+pub(crate) fn witness_key(site: &Site) -> WitnessKey {
     card(site).card().witness[0].value.to_string().parse().expect("a witness key")
 }
 
 /// The entries of this kind and action, as they are stored.
-fn entries(site: &Site, action: &str) -> Vec<serde_json::Value> {
+pub(crate) fn entries(site: &Site, action: &str) -> Vec<serde_json::Value> {
     let shown = site.run(&["audit", "show"]).ok();
     let items = shown.json["items"].as_array().expect("a list").clone();
     items.into_iter().filter(|entry| entry["kind"] == "witness" && entry["action"] == action).collect()
@@ -103,19 +103,19 @@ fn evidence(site: &Site) -> Vec<PathBuf> {
     kept.map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp runs");
     assert!(copied.success());
 }
 
 /// Puts a copy in the place of a home.
-fn set_back(site: &Site, backup: &Path) {
+pub(crate) fn set_back(site: &Site, backup: &Path) {
     std::fs::remove_dir_all(&site.home).expect("removed");
     copy(backup, &site.home);
 }
 
 /// Makes the log longer by something that happens anyway.
-fn grow(site: &Site, partner: &Site, times: usize) {
+pub(crate) fn grow(site: &Site, partner: &Site, times: usize) {
     for _ in 0..times {
         site.run(&["partner", "suspend", partner.id]).ok();
         site.run(&["partner", "resume", partner.id]).ok();

@@ -25,7 +25,8 @@ fn note(witnesses: &[u8]) -> String {
 
 /// Two of three, and any one of two others.
 fn two_houses() -> String {
-    let witnesses: String = (2..7).map(|seed| format!("witness W{seed} {}\n", witness(seed))).collect();
+    let witnesses: Vec<_> = (2..7).map(|seed| format!("witness W{seed} {}\n", witness(seed))).collect();
+    let witnesses = witnesses.concat();
     format!(
         "# Our own, and the partners'\n\nlog {} https://log.example\n{witnesses}group own 2 W2 W3 W4\n\
          \tgroup partners  any W5 W6\ngroup both all own partners\nquorum both\n",

@@ -13,6 +13,7 @@ use super::verify::read_key;
 use crate::audit::note::{Cosignature, LogKey, WitnessKey};
 use crate::audit::proof_page;
 use crate::audit::tlog_proof::{EntryProof, EntryProofError, PROOF_FILE_BYTES_MAX, Proved};
+use crate::audit::trust::TrustPolicy;
 use crate::cli::Context;
 use crate::cli::answer::{list, text};
 use crate::cli::failure::{Failure, Outcome, Status};
@@ -88,6 +89,7 @@ pub(super) fn check(
     entry: Option<&Path>,
     keys: &[LogKey],
     witnesses: &[WitnessKey],
+    policy: Option<&TrustPolicy>,
 ) -> Outcome {
     if keys.is_empty() {
         return Err(Failure::bad_input(Reason::BadInput, "a proof counts only by a key that you chose")
@@ -98,6 +100,12 @@ pub(super) fn check(
     let line = line.strip_suffix(b"\n").unwrap_or(&line);
     let proof = EntryProof::parse(&read(path, PROOF_FILE_BYTES_MAX)?).map_err(|error| not_proved(&error))?;
     let proved = proof.verify(line, keys, witnesses).map_err(|error| not_proved(&error))?;
+    let standing = policy.map(|policy| policy.judge(proof.note.as_bytes())).transpose();
+    let standing = standing.map_err(|error| not_proved(&error.into()))?;
+    if let Some(finding) = standing.and_then(|standing| standing.finding(proof.index)) {
+        return Err(Failure::refused(Reason::BadSignature, finding.message)
+            .hint("ask for the proof again when more have signed under the log"));
+    }
     let facts = facts(&proof, &proved);
     if context.out.is_json() {
         context.out.object(&facts)?;

@@ -2,15 +2,18 @@
 //!
 //! Rule: it exits 0 only when everything was checked and nothing was found.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
-use super::prove;
+use super::{prove, trust};
 use crate::audit::export::{VERIFY_PY, verify_export};
 use crate::audit::note::{Checkpoint, LogKey, NoteKey};
+use crate::audit::trust::{TrustPolicy, verify_export_by};
+use crate::audit::verify::Kind;
 use crate::cli::Context;
 use crate::cli::answer::text;
 use crate::cli::failure::{Failure, Outcome, Status};
@@ -23,7 +26,11 @@ use crate::reason::Reason;
     after_help = "Examples: medseal audit verify\n          medseal audit verify export-2026 --key log.vkey\n          \
     medseal audit verify entry-42.tlog-proof --entry entry-42.entry --key log.vkey\n\
     Without EXPORT the running gateway checks its own log. An export is checked here, without a gateway; its key comes\n\
-    from --key, or else from the export itself, which is then only as good as a comparison of its fingerprint."
+    from --key or --policy, or else from the export itself, which is then only as good as a comparison of its
+\
+    fingerprint. A policy also says whose countersignatures are enough: `log VKEY`, `witness NAME VKEY`,
+\
+    `group NAME all|any|NUMBER MEMBER...`, `quorum NAME` (C2SP tlog-policy)."
 )]
 pub(in crate::cli) struct Verify {
     /// The folder of an export, or a .tlog-proof file.
@@ -31,6 +38,9 @@ pub(in crate::cli) struct Verify {
     /// The log key that is trusted: NAME+KEYID+BASE64, or a file that holds it.
     #[arg(long, value_name = "VKEY|FILE", requires = "export")]
     key: Vec<String>,
+    /// Whose countersignatures are enough, and the log's key: a file, one rule a line.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "witness"])]
+    policy: Option<PathBuf>,
     /// A checkpoint kept from earlier, which the log must contain.
     #[arg(long, value_name = "FILE", requires = "export")]
     trusted_checkpoint: Option<PathBuf>,
@@ -44,45 +54,75 @@ pub(in crate::cli) struct Verify {
 
 impl Verify {
     pub(super) fn run(self, context: &Context) -> Outcome {
-        if let Some(export) = &self.export {
-            if prove::is_proof(export) {
-                return self.proof(context, export);
-            }
-            return tell(context, self.offline(context, export)?);
+        let policy = self.policy.as_deref().map(trust::read).transpose()?;
+        let Some(export) = &self.export else {
+            let api = context.api()?;
+            let mut report = api.get("/v1/audit/verify")?;
+            trust::judge_home(&api, policy, &mut report)?;
+            context.out.say("the gateway checked its own log; an export shows it to others");
+            return tell(context, report);
+        };
+        match policy {
+            _ if prove::is_proof(export) => self.proof(context, export, policy.as_ref()),
+            Some(policy) => tell(context, self.by_policy(context, export, &policy)?),
+            None => tell(context, self.offline(context, export)?),
         }
-        let report = context.api()?.get("/v1/audit/verify")?;
-        context.out.say("the gateway checked its own log; an export shows it to others");
-        tell(context, report)
     }
 
-    fn proof(&self, context: &Context, proof: &Path) -> Outcome {
-        let keys = self.key.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
-        let witnesses = self.witness.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
-        prove::check(context, proof, self.entry.as_deref(), &keys, &witnesses)
+    fn proof(&self, context: &Context, proof: &Path, policy: Option<&TrustPolicy>) -> Outcome {
+        let mut keys = self.key.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
+        let mut witnesses = self.witness.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(policy) = policy {
+            keys.extend_from_slice(policy.logs());
+            witnesses.extend(policy.witnesses());
+        }
+        prove::check(context, proof, self.entry.as_deref(), &keys, &witnesses, policy)
+    }
+
+    fn by_policy(&self, context: &Context, export: &Path, policy: &TrustPolicy) -> Result<Value, Failure> {
+        let trusted = self.trusted_checkpoint.as_deref();
+        let trusted = trusted.map(|path| read_trusted(path, policy.logs(), export)).transpose()?;
+        let (report, standing) =
+            verify_export_by(export, policy, trusted.as_ref(), |_| ()).map_err(|error| unreadable(export, error))?;
+        warn_of_script(context, export);
+        let mut report = serde_json::to_value(&report).map_err(|error| Failure::unable(error.to_string()))?;
+        if let Some(standing) = standing {
+            trust::add(&mut report, &standing);
+        }
+        Ok(report)
     }
 
     fn offline(&self, context: &Context, export: &Path) -> Result<Value, Failure> {
         let keys = self.key.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
         let trusted = self.trusted_checkpoint.as_deref().map(|path| read_trusted(path, &keys, export)).transpose()?;
-        let report = verify_export(export, &keys, trusted.as_ref(), |_| ())
-            .with_context(|| format!("{} cannot be read as an export", export.display()))
-            .map_err(|error| Failure::from(error).hint("name the folder that `medseal audit export` made"))?;
+        let report =
+            verify_export(export, &keys, trusted.as_ref(), |_| ()).map_err(|error| unreadable(export, error))?;
         if let (true, Some(key)) = (report.self_asserted, &report.key) {
             context.out.say(
                 "warning: the export vouches for itself; compare the fingerprint of its key with the institution:",
             );
             context.out.say(format!("  {}  {}", key.name().as_str(), spaced(&key.fingerprint().to_string())));
         }
-        if std::fs::read(export.join("verify.py")).is_ok_and(|found| found != VERIFY_PY.as_bytes()) {
-            context.out.say("warning: verify.py in the export is not the one of this medseal: run a copy of your own");
-        }
+        warn_of_script(context, export);
         serde_json::to_value(&report).map_err(|error| Failure::unable(error.to_string()))
+    }
+}
+
+fn unreadable(export: &Path, error: io::Error) -> Failure {
+    let error = anyhow::Error::new(error).context(format!("{} cannot be read as an export", export.display()));
+    Failure::from(error).hint("name the folder that `medseal audit export` made")
+}
+
+fn warn_of_script(context: &Context, export: &Path) {
+    if std::fs::read(export.join("verify.py")).is_ok_and(|found| found != VERIFY_PY.as_bytes()) {
+        context.out.say("warning: verify.py in the export is not the one of this medseal: run a copy of your own");
     }
 }
 
 /// Prints a report; a finding is a no.
 fn tell(context: &Context, mut report: Value) -> Outcome {
     let finding = report.get("finding").cloned().filter(|finding| !finding.is_null());
+    let is_quorum = finding.as_ref().is_some_and(|found| text(found, "kind") == Kind::NotCountersigned.word());
     let ok = report.get("ok") == Some(&Value::Bool(true)) && finding.is_none();
     if context.out.is_json() {
         report["finding"] = finding.unwrap_or(Value::Null);
@@ -96,9 +136,15 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
         ))?;
     } else {
         context.out.line(format!("{} entries verified, root {}", text(&report, "entries"), text(&report, "root")))?;
+        trust::tell(context, &report)?;
     }
     if ok {
         return Ok(Status::Done);
+    }
+    if is_quorum {
+        context.out.say("error: not enough of those who should have signed under the log have done so");
+        context.out.say("hint: `medseal partner ping` says who is away; an export holds the signatures of its moment");
+        return Ok(Status::Refused);
     }
     context.out.say("error: the log is not what was recorded");
     context.out.say("hint: keep store/, head/ and every export as they are, and call whoever answers for the gateway");
