@@ -50,9 +50,11 @@ pub fn next_try(gateway: &Gateway, attempts: u32, now: Timestamp) -> Timestamp {
 /// Whether the limits on attempts or age are reached.
 pub fn is_over(gateway: &Gateway, record: &BundleRecord, now: Timestamp) -> bool {
     let retry = &gateway.config.retry;
-    let created = clock::read_stamp(&record.created).unwrap_or(now);
-    record.attempts.len() >= retry.attempts_max as usize
-        || now.duration_since(created).as_secs() >= i64::from(retry.age_s_max)
+    let begun = record.taken_up.as_ref().unwrap_or(&record.created);
+    let age = now.duration_since(clock::read_stamp(begun).unwrap_or(now)).as_secs();
+    let too_many = record.attempts.len() >= retry.attempts_max as usize;
+    // What was taken up again had its attempts already: it is only asked after.
+    too_many && record.taken_up.is_none() || age >= i64::from(retry.age_s_max)
 }
 
 /// The job of a bundle's recall.

@@ -263,6 +263,9 @@ pub struct BundleRecord {
     /// Its recall, once one was ordered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recall: Option<RecallOrder>,
+    /// When it was taken up again after it was given up in doubt: its consent was withdrawn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_up: Option<String>,
     /// When its sealed file was destroyed because its time was over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expired: Option<String>,
@@ -334,6 +337,7 @@ impl BundleRecord {
             reason: None,
             next_attempt: None,
             recall: None,
+            taken_up: None,
             expired: None,
             state,
         }
@@ -464,6 +468,13 @@ impl BundleRecord {
         self.reason = Some(reason);
         self.next_attempt = None;
         self
+    }
+
+    /// It was given up while nobody knew whether it arrived, and now that must be found out.
+    #[must_use]
+    pub fn taken_up(mut self, now: Timestamp) -> Self {
+        self.taken_up = Some(clock::stamp(now));
+        self.due(now)
     }
 
     /// The attempt that the partner's receipt answers.

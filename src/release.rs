@@ -12,7 +12,8 @@
 //! | impossible (`ended::give_up`) | done | failed |
 //! | an error of our own ([`Problem`]) | as it was: it is taken up again | as the last write left it |
 //!
-//! A bundle that fails keeps its open attempts: whether they arrived stays unknown, and the log says so.
+//! A bundle that fails keeps its open attempts: whether they arrived stays unknown, and the log says so. Should its consent
+//! be withdrawn later, it is taken up again until that is known.
 //!
 //! Rule: each step consumes what only the step before can make. The age header, without which the rest is noise, is
 //! handed over last, under a permit that is fresh at that moment. After a crash between any two steps the next attempt
@@ -68,6 +69,15 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
             Err(error) => return retry(gateway, row, job, error.reason(), Unknown).await,
         }
     }
+
+    // Decide. The epoch is read first, so that whatever changes while it is being decided makes the permit stale.
+    let decided_at = gateway.epoch();
+    let permit = match decide(gateway, &row.value)? {
+        Ok(permit) => permit,
+        Err(denied) => return refuse(gateway, &mut talk, row, job, &denied).await,
+    };
+    tracing::debug!(%bundle, "permitted");
+
     let sealed = match sealed_to_valid_key(gateway, &row.value, talk.partner()) {
         Ok(sealed) => sealed,
         Err(reason) => return give_up(gateway, row, job, reason).await,
@@ -77,14 +87,6 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
         // Of the attempts before it is known no more than before.
         Err(error) => return retry(gateway, row, job, local(&error).reason(), Unknown).await,
     };
-
-    // Decide. The epoch is read first, so that whatever changes while it is being decided makes the permit stale.
-    let decided_at = gateway.epoch();
-    let permit = match decide(gateway, &row.value)? {
-        Ok(permit) => permit,
-        Err(denied) => return refuse(gateway, &mut talk, row, job, &denied).await,
-    };
-    tracing::debug!(%bundle, "permitted");
 
     // Record the decision: only then may a byte leave.
     let released = record_release(gateway, row, sealed, permit, decided_at).await?;

@@ -18,6 +18,7 @@ use crate::consent::{Consent, ConsentError, Notice, NoticeStatus};
 use crate::gateway::{ConsentPrivate, Gateway, Row, Scan, put};
 use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
 use crate::problem::Problem;
+use crate::queue;
 use crate::reason::Reason;
 use crate::recall;
 use crate::records::{ConsentRecord, State};
@@ -221,6 +222,12 @@ async fn withdraw_once(gateway: &Gateway, staff: Staff, id: &ConsentId, reason: 
                     cancelled.push(bundle.value.bundle.clone());
                     crate::release::cancel(&mut change, bundle, why, now);
                 }
+            }
+            // Given up in doubt: now it has to be known, and called back if it did arrive.
+            State::Failed if bundle.value.open_attempts().next().is_some() => {
+                let record = bundle.value.clone().taken_up(now);
+                change.enqueue.push(queue::first_job(&record, now));
+                change.puts.push(put(Space::Bundle, &bundle.key, &record, bundle.unchanged()));
             }
             state if state.is_final() => {}
             // On the line, or it may have arrived: its own next decision settles it. Its row is written as it was, so

@@ -7,7 +7,7 @@ use medseal::gateway::Gateway;
 
 use crate::crash_release::{ended, letter, logs_verify, send};
 use crate::needs;
-use crate::people::{Door, FOUR_EYES, KUMAR, came};
+use crate::people::{Door, FOUR_EYES, KUMAR, came, configure};
 use crate::site::Pair;
 use crate::steps::{Steps, impatient, kill_after};
 use crate::withdrawal_recall::sealed_files;
@@ -102,5 +102,28 @@ fn nothing_waits_for_a_second_person_while_nobody_knows_whether_it_arrived() {
     assert_eq!(half(), 0, "the partner may still put it together");
     door.run(KUMAR, &["approve", &bundle, "--reject", "--reason", "the wrong scan"]).ok();
     assert_eq!(came(&pair), 0);
+    logs_verify(&pair);
+}
+
+/// Its limits were reached before anybody could find out that it had arrived.
+#[test]
+fn a_bundle_given_up_in_doubt_is_called_back_when_its_consent_is_withdrawn() {
+    let mut pair = pair();
+    configure(&pair.hospital, &[("attempts_max = 50", "attempts_max = 1")]);
+    let (steps, pipe) = Steps::new();
+    pair.hospital.start_telling("off,medseal::release=debug", pipe);
+    let bundle = ended(send(&pair, &letter(&pair, 0))).ok().text("bundle");
+    kill_after(&mut pair.hospital, steps, 6, "receipt verified");
+    pair.institute.stop();
+    pair.hospital.start();
+    pair.hospital.wait_for(&bundle, &["failed"]);
+
+    pair.hospital.run(&["consent", "withdraw", &pair.consent, "--reason", "she called"]).ok();
+    // While the partner is away it is asked after again and again, whatever the limits say.
+    let attempts = pair.hospital.wait_for(&bundle, &["waiting"]).json["attempts"].clone();
+    assert!(attempts.to_string().contains("unknown"), "{attempts}");
+    pair.institute.start();
+    pair.hospital.wait_for(&bundle, &["recalled"]);
+    assert_eq!(sealed_files(&pair.institute), 0);
     logs_verify(&pair);
 }
