@@ -16,3 +16,5 @@ pub mod verify;
 pub mod witness;
 pub mod export;
 pub mod trust;
+pub mod compare;
+pub mod leaves;

@@ -84,6 +84,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/audit/countersigned", get(audit_countersigned))
         .route("/v1/audit/witnesses", get(audit_witnesses))
         .route("/v1/audit/keys", get(audit_keys))
+        .route("/v1/audit/growth", get(audit_growth))
         .route("/v1/audit/policy", get(audit_policy))
         .route("/v1/audit/disclosures", post(audit_disclosures))
         .route("/v1/erasures", post(erase))
@@ -455,7 +456,11 @@ async fn audit_witnesses(State(gateway): App) -> Answer<audit::Witnesses> {
 }
 
 async fn audit_keys(State(gateway): App) -> Answer<serde_json::Value> {
-    Ok(audit::keys(&gateway)).into()
+    audit::keys(&gateway).into()
+}
+
+async fn audit_growth(State(gateway): App, Query(asked): Query<audit::Grown>) -> Answer<serde_json::Value> {
+    audit::growth(&gateway, asked).await.into()
 }
 
 async fn audit_policy(State(gateway): App) -> Answer<serde_json::Value> {

@@ -235,6 +235,11 @@ pub fn read_note(dir: &Path) -> io::Result<Vec<u8>> {
     read_small(dir, CHECKPOINT)
 }
 
+/// The entries of an export, in order and without their newlines; nothing is verified.
+pub fn read_entries(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<Vec<u8>>>> {
+    Ok(Lines::of(entry_files(dir)?, LEAF_BYTES_MAX))
+}
+
 /// Compares every file with SHA256SUMS, and the files that repeat others with what they repeat.
 fn check_files(dir: &Path, note: &[u8], key: &LogKey) -> io::Result<Option<String>> {
     let parts = Checkpoint::claimed(note).and_then(|checkpoint| Ok((checkpoint, Checkpoint::signature(note, key)?)));

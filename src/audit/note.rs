@@ -298,6 +298,21 @@ mod tests {
     }
 
     #[test]
+    fn the_note_of_the_specification_verifies_by_its_key() {
+        let key: LogKey = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k".parse().unwrap();
+        let note = "This is an example message.\n\n\u{2014} example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7\
+                    Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n";
+        let signed = Signed::parse(note.as_bytes()).unwrap();
+        let (name, id, signature) = &signed.signatures[0];
+        assert_eq!((*name, *id), (key.name.as_str(), key.id()));
+        let signature = signature.as_slice().try_into().unwrap();
+        assert_eq!(verify_note_signature(&key.public, signed.body.as_bytes(), signature), Ok(()));
+        assert!(verify_note_signature(&key.public, b"This is another message.\n", signature).is_err());
+        // Signed or not, it is no checkpoint.
+        assert!(matches!(Checkpoint::open(note.as_bytes(), &[key]), Err(NoteError::Form(_))));
+    }
+
+    #[test]
     fn a_checkpoint_has_three_lines_and_a_signature_line() {
         let note = checkpoint().sign(&signer());
         let lines: Vec<_> = note.split('\n').collect();

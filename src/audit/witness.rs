@@ -122,6 +122,21 @@ impl Submission {
     }
 }
 
+/// A proof as a file of its own: one hash a line.
+pub fn proof_text(proof: &[Digest]) -> String {
+    let lines: Vec<_> = proof.iter().map(|hash| format!("{}\n", STANDARD.encode(hash.as_bytes()))).collect();
+    lines.concat()
+}
+
+/// Reads [`proof_text`].
+pub fn read_proof(bytes: &[u8]) -> Result<Vec<Digest>, Refusal> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Refusal::Malformed("it is not UTF-8"))?;
+    let proof: Option<Vec<_>> = text.lines().take(PROOF_LINES_MAX + 1).map(read_hash).collect();
+    proof
+        .filter(|proof| proof.len() <= PROOF_LINES_MAX)
+        .ok_or(Refusal::Malformed("a line of the proof is no hash, or there are too many"))
+}
+
 /// A size in its one form.
 fn read_size(text: &str) -> Option<u64> {
     let size: u64 = text.parse().ok()?;

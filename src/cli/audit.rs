@@ -1,5 +1,7 @@
 //! `medseal audit`: the compliance officer's desk.
 
+mod checkpoint;
+mod compare;
 mod erase;
 mod export;
 mod prove;
@@ -10,11 +12,10 @@ mod show;
 mod trust;
 mod verify;
 
-use clap::{Args, Subcommand};
-use serde_json::json;
+use clap::Subcommand;
 
 use super::Context;
-use super::failure::{Outcome, Status};
+use super::failure::Outcome;
 
 /// The log: verified, shown, exported.
 #[derive(Debug, Subcommand)]
@@ -27,16 +28,8 @@ pub(super) enum Audit {
     Prove(prove::Prove),
     Report(report::Report),
     Retention(retention::Retention),
-    Checkpoint(Checkpoint),
-}
-
-/// Prints the newest signed checkpoint: keep it, and nobody can rewrite what came before it.
-#[derive(Args, Debug)]
-#[command(after_help = "Example: medseal audit checkpoint > checkpoint-2026-11")]
-pub(super) struct Checkpoint {
-    /// The newest one that partners signed under, with their signatures; it may be a minute behind.
-    #[arg(long)]
-    countersigned: bool,
+    Checkpoint(checkpoint::Checkpoint),
+    Compare(compare::Compare),
 }
 
 impl Audit {
@@ -50,18 +43,8 @@ impl Audit {
             Self::Prove(verb) => verb.run(context),
             Self::Report(verb) => verb.run(context),
             Self::Retention(verb) => verb.run(context),
-            Self::Checkpoint(verb) => checkpoint(context, &verb),
+            Self::Checkpoint(verb) => verb.run(context),
+            Self::Compare(verb) => verb.run(context),
         }
     }
-}
-
-fn checkpoint(context: &Context, verb: &Checkpoint) -> Outcome {
-    let path = if verb.countersigned { "/v1/audit/countersigned" } else { "/v1/audit/checkpoint" };
-    let note = context.api()?.text(path)?;
-    if context.out.is_json() {
-        context.out.object(&json!({ "checkpoint": note }))?;
-    } else {
-        context.out.bytes(note.as_bytes())?;
-    }
-    Ok(Status::Done)
 }

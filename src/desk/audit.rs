@@ -148,9 +148,40 @@ pub fn witnesses(gateway: &Gateway) -> Witnesses {
     }
 }
 
-/// The keys that verify the checkpoint, and the log's origin.
-pub fn keys(gateway: &Gateway) -> serde_json::Value {
-    json!({ "origin": gateway.log.reader().origin().as_str(), "vkeys": [gateway.log.key().to_string()] })
+/// The keys that verify the checkpoint, the log's origin, and the keys of the partners' logs.
+pub fn keys(gateway: &Gateway) -> Result<serde_json::Value, Problem> {
+    let now = gateway.now();
+    let partners: Vec<_> = gateway.partners()?.iter().flat_map(|partner| partner.log_vkeys_at(now)).collect();
+    Ok(json!({
+        "origin": gateway.log.reader().origin().as_str(), "vkeys": [gateway.log.key().to_string()], "partners": partners,
+    }))
+}
+
+/// Between which sizes of our log a proof is asked for.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grown {
+    /// The smaller size.
+    pub old: u64,
+    /// The larger one.
+    pub new: u64,
+}
+
+/// That our log of one size continues itself of an earlier one: both roots, and the proof between them.
+pub async fn growth(gateway: &Gateway, asked: Grown) -> Result<serde_json::Value, Problem> {
+    let Grown { old, new } = asked;
+    let size = gateway.log.size();
+    if old > new || new > size {
+        return Err(Problem::not_found(format!("there is no proof from {old} to {new} entries; the log has {size}")));
+    }
+    let log = gateway.log.clone();
+    let proving = tokio::task::spawn_blocking(move || {
+        let (reader, failed) = (log.reader(), |error| Problem::internal("the log", &error));
+        let root_at = |size| proof::root(size, &reader.tree()).map_err(|error| failed(error.into()));
+        let path = proof::consistency(old, new, &reader.tree()).map_err(failed)?;
+        Ok(json!({ "old": old, "new": new, "old_root": root_at(old)?, "new_root": root_at(new)?, "proof": path }))
+    });
+    proving.await.map_err(|error| Problem::internal("the proof", &error))?
 }
 
 /// One entry as it is stored, with the proof that the newest checkpoint covers it.
