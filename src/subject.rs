@@ -220,6 +220,13 @@ impl SubjectKey {
         plain.map(Zeroizing::new).map_err(|_| OpenError)
     }
 
+    /// A name that only whoever has the key can make or test: HMAC-SHA256, apart for each label.
+    pub fn mac(&self, label: &str, bytes: &[u8]) -> Digest {
+        let mac = <Hmac<Sha256> as Mac>::new_from_slice(self.0.as_slice()).expect("HMAC takes a key of any length");
+        let mac = mac.chain_update(MAC_DOMAIN).chain_update(label).chain_update([0]).chain_update(bytes);
+        Digest::from_bytes(mac.finalize().into_bytes().into())
+    }
+
     fn cipher(&self) -> XChaCha20Poly1305 {
         XChaCha20Poly1305::new(self.0.as_slice().into())
     }
@@ -239,6 +246,7 @@ impl fmt::Debug for SubjectKey {
 
 const CHECK_FILE: &str = "check";
 const CHECK: &[u8] = b"medseal-subjects@v1";
+const MAC_DOMAIN: &[u8] = b"medseal-subject-mac-v1\0";
 const NONCE_BYTES: usize = 24;
 
 #[cfg(test)]

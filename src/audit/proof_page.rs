@@ -18,7 +18,7 @@ pub fn page(line: &[u8], proof: &EntryProof, proved: &Proved, key: &LogKey) -> R
     let entry: Object = json::from_line(line, LEAF_BYTES_MAX)?;
     let (size, number) = (proved.checkpoint.size, proof.index);
     let origin = escape(proved.checkpoint.origin.as_str());
-    let mut page = format!("{HEAD}<title>Entry {number} of {origin}</title>\n{STYLE}</head>\n<body>\n<main>\n");
+    let mut page = format!("{HEAD}<title>Entry {number} of {origin}</title>\n{STYLE}{WRAP}</head>\n<body>\n<main>\n");
     let mut add = |text: &str| page.push_str(text);
     add(&format!("<h1>What the log of {origin} says</h1>\n<dl>\n"));
     add(&row(
@@ -33,7 +33,7 @@ pub fn page(line: &[u8], proof: &EntryProof, proved: &Proved, key: &LogKey) -> R
         add(&format!("<tr><td>{}</td><td>{}</td></tr>\n", escape(name), escape(&words(value))));
     }
     add("</table>\n<h2>What this shows</h2>\n");
-    add("<p>The log that was signed has this entry, word for word, at this place. Whoever signed it can not deny the ");
+    add("<p>The log that was signed has this entry, word for word, at this place. Whoever signed it cannot deny the ");
     add("entry, change it or take it out without a contradiction that anyone can show with this proof.</p>\n");
     add("<p>It does not show that what the entry says is true, and the time of the entry is the gateway's own word. ");
     add(
@@ -67,6 +67,14 @@ fn countersigned(proved: &Proved) -> String {
     }
     list
 }
+
+/// Long words of an entry stay on the page, on screen and on paper.
+const WRAP: &str = "<style>
+table { table-layout: fixed; width: 100%; } td { overflow-wrap: anywhere; } td:first-child { width: 11rem; }
+dd, pre { overflow-wrap: anywhere; white-space: pre-wrap; }
+@media print { body { font-size: 9.5pt; } main { padding: 0; } tr { break-inside: avoid; } }
+</style>
+";
 
 fn row(name: &str, html: &str) -> String {
     format!("<dt>{name}</dt><dd>{html}</dd>\n")

@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 
 mod words;
 
+pub use words::class as class_name;
+
 use super::descriptor::Descriptor;
 use super::document::{Document, PatientCheck};
 

@@ -45,12 +45,13 @@ th, td { text-align: left; vertical-align: top; padding: .35rem .7rem .35rem 0; 
 td { overflow-wrap: anywhere; } td.when { white-space: nowrap; overflow-wrap: normal; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 small { display: block; opacity: .8; } code { font-size: .9em; overflow-wrap: anywhere; }
+ul { padding-left: 1.2rem; margin: .4rem 0; font-size: .92rem; } li { margin: .25rem 0; } li small { display: inline; }
 .late { font-weight: 700; color: #b3261e; }
 footer { margin-top: 2rem; font-size: .85rem; opacity: .85; }
 @page { margin: 14mm; }
 @media print {
 body { font-size: 9.5pt; color: #000; } main { max-width: none; padding: 0; }
-h1 { font-size: 15pt; } h2 { font-size: 11pt; break-after: avoid; } table { font-size: 8.5pt; }
+h1 { font-size: 15pt; } h2 { font-size: 11pt; break-after: avoid; } table, ul { font-size: 8.5pt; }
 thead { display: table-header-group; } tr { break-inside: avoid; } a { color: inherit; text-decoration: none; }
 }
 </style>

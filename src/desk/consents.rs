@@ -109,7 +109,9 @@ pub async fn add(
     let mut puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
     puts.extend(gateway.consent_version(&record, Expect::Absent));
     puts.push(index(&subject, &record.consent));
-    puts.extend(notice.map(|notice| notices::index(&notice, &record.consent)));
+    if let Some(notice) = &notice {
+        puts.push(notices::index(gateway, &subject, notice, &record.consent)?);
+    }
     let sha256 = Digest::of(resource.as_bytes());
     let event = Happened::consent_added(&record.consent, &subject, &words, sha256, &evidence);
     gateway.enter(event.by(staff.uid), Change { puts, ..Change::default() }).await?;

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bundle::cover;
 use crate::gateway::Gateway;
 use crate::id::{BundleId, Digest, InstitutionId, PatientIdentifier};
 use crate::leaf::{self, Leaf};
 use crate::problem::Problem;
 use crate::reason::Reason;
-use crate::records::BundleRecord;
+use crate::records::{AttemptOutcome, BundleRecord};
 use crate::store::Space;
 
 /// Whose accounting, over which days.
@@ -172,10 +173,12 @@ fn account(gateway: &Gateway, asked: &AskReport) -> Result<Report, Problem> {
     })
 }
 
-/// Writes the lines; a release waits for its receipt, which is the same disclosure.
+/// Writes the lines; a release waits for its receipt, which is the same disclosure, or for the word that its attempt did
+/// not deliver: then nothing was disclosed.
 struct Writer<'a> {
     gateway: &'a Gateway,
-    releases: BTreeMap<String, Line>,
+    /// By bundle, with the number of the attempt.
+    releases: BTreeMap<String, (u64, Line)>,
     lines: Vec<Line>,
 }
 
@@ -208,17 +211,21 @@ impl Writer<'_> {
         line.party_id = party.unwrap_or_default();
         self.party(&mut line);
         let action = fact("action");
+        let attempt = leaf.facts.get("attempt").and_then(Value::as_u64).unwrap_or_default();
+        if leaf.kind == "attempt" && fact("outcome") == AttemptOutcome::NotDelivered.word() {
+            self.releases.retain(|bundle, (released, _)| *bundle != line.bundle || *released != attempt);
+        }
         let what = match (leaf.kind.as_str(), action.as_str()) {
             ("release", _) => {
                 line.description = self.description(&line.bundle, &fact("content"), &leaf.facts)?;
                 line.basis = basis(&leaf.facts);
                 line.disclosure = true;
                 UNPROVEN.clone_into(&mut line.what);
-                self.releases.insert(line.bundle.clone(), line);
+                self.releases.insert(line.bundle.clone(), (attempt, line));
                 return Ok(());
             }
             ("receipt", _) => {
-                if let Some(release) = self.releases.remove(&line.bundle) {
+                if let Some((_, release)) = self.releases.remove(&line.bundle) {
                     (line.description, line.basis) = (release.description, release.basis);
                     (line.consent, line.released) = (release.consent, Some(release.seq));
                     line.purpose = release.purpose;
@@ -257,7 +264,7 @@ impl Writer<'_> {
 
     /// A release without a receipt may have arrived all the same, so it is listed as what it is.
     fn end(mut self) -> Vec<Line> {
-        self.lines.extend(self.releases.into_values());
+        self.lines.extend(self.releases.into_values().map(|(_, line)| line));
         self.lines.sort_by_key(|line| line.seq);
         self.lines
     }
@@ -292,8 +299,11 @@ pub(super) fn classes(gateway: &Gateway, record: &BundleRecord) -> Result<String
     let documents = gateway.documents_of(record)?.unwrap_or_default();
     let mut classes: BTreeMap<String, usize> = BTreeMap::new();
     for document in &documents {
-        let class =
-            document.class.as_ref().map_or_else(|| document.media_type.clone(), |class| format!("LOINC {class}"));
+        let class = match &document.class {
+            Some(class) => cover::class_name(class.as_str())
+                .map_or_else(|| format!("LOINC {class}"), |name| format!("{name} (LOINC {class})")),
+            None => document.media_type.clone(),
+        };
         *classes.entry(class).or_default() += 1;
     }
     let classes: Vec<String> = classes.into_iter().map(|(class, count)| format!("{count} of {class}")).collect();

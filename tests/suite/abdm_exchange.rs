@@ -9,6 +9,8 @@ use serde_json::json;
 
 use crate::abdm_rig::{Manager, PATIENT, detail, ended, notification};
 use crate::asking::with;
+use crate::erasure::{AT_ONCE, erase, told};
+use crate::people::configure;
 use crate::site::{Ran, Site};
 
 /// A hospital that trusts a consent manager, and an institute that the artefact's recipient id means.
@@ -127,6 +129,32 @@ fn the_word_that_an_artefact_was_revoked_withdraws_it_and_cancels_what_waits() {
     rig.institute.start();
     let sent = rig.send(&case, "18842-5", &["--wait"]).ok();
     assert_eq!(sent.text("state"), "delivered", "{}", rig.hospital.log());
+}
+
+#[test]
+fn after_an_erasure_nothing_in_the_home_leads_from_an_artefacts_id_to_the_patient() {
+    let Some(mut rig) = Rig::ready() else { return };
+    rig.hospital.stop();
+    configure(&rig.hospital, &AT_ONCE);
+    rig.hospital.start();
+    let consent = rig.add(&rig.manager.granted(&detail())).ok().text("consent");
+    // Neither the id nor what anybody can compute from it stands in a file or in a file's name.
+    let telling = [ARTEFACT.to_owned(), medseal::id::Digest::of(ARTEFACT.as_bytes()).to_string()];
+    let telling: Vec<Vec<u8>> = telling.into_iter().map(String::into_bytes).collect();
+    rig.hospital.stop();
+    assert_eq!(told(&rig.hospital.home, &telling), Vec::<String>::new());
+    assert!(!told(&rig.hospital.home, &[consent.into_bytes()]).is_empty(), "the search finds what is there");
+    let subjects = rig.hospital.home.join("subjects");
+    let names = || fs::read_dir(&subjects).expect("a folder").count();
+    let before = names();
+    rig.hospital.start();
+    erase(&rig.hospital, PATIENT).ok();
+    assert_eq!(names(), before - 3, "the key, the identifier and the artefact's name");
+    // The manager's word finds nothing any more, and the artefact may come back as a new patient's.
+    let late = rig.add(&ended(ARTEFACT, "REVOKED"));
+    assert!(format!("{}{}", late.stdout, late.stderr).contains("CONSENT_INACTIVE"), "{}", late.stdout);
+    rig.add(&rig.manager.granted(&detail())).ok();
+    assert_eq!(rig.hospital.run(&["audit", "verify"]).ok().json["ok"], true);
 }
 
 #[test]

@@ -47,7 +47,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// What of these stands in a file of the home, or in a name.
-fn told(home: &Path, telling: &[Vec<u8>]) -> Vec<String> {
+pub(crate) fn told(home: &Path, telling: &[Vec<u8>]) -> Vec<String> {
     let mut paths = Vec::new();
     files(home, &mut paths);
     assert!(paths.len() > 20, "this is a home");

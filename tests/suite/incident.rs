@@ -138,3 +138,30 @@ fn a_key_reaches_what_was_sealed_to_it_and_an_account_and_a_time_what_they_did()
     refused(&pair.hospital, folder, &["--from", "2026-02-01", "--to", "2026-01-01"], "BAD_INPUT");
     refused(&pair.hospital, folder, &["--key", &"ab".repeat(32)], "NOT_FOUND");
 }
+
+#[test]
+fn what_provably_did_not_leave_is_no_disclosure_and_reaches_no_partner() {
+    let mut pair = Pair::ready();
+    let delivered = pair.send(&["--wait"]).ok().text("bundle");
+    pair.institute.stop();
+    let stopped = pair.send(&[]).ok().text("bundle");
+    pair.hospital.wait_for(&stopped, &["waiting"]);
+    let tried = |pair: &Pair| entries(pair, "attempt").iter().any(|entry| entry["bundle"] == stopped.as_str());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    while !tried(&pair) {
+        assert!(std::time::Instant::now() < deadline, "it was never tried");
+    }
+    pair.hospital.run(&["consent", "withdraw", &pair.consent, "--reason", "no more"]).ok();
+    pair.hospital.wait_for(&stopped, &["cancelled"]);
+
+    let told = incident(&pair, &pair.hospital, "partner", &["--partner", "nordhafen"]);
+    let [one] = told.affected() else { panic!("one of two bundles: {}", told.json) };
+    assert_eq!(one["bundle"], delivered.as_str());
+    let all = incident(&pair, &pair.hospital, "all", &["--from", "2001-01-01"]);
+    let stayed = all.affected().iter().find(|one| one["bundle"] == stopped.as_str()).expect("it is listed");
+    assert_eq!(texts(stayed, &["reached", "opened"]), ["did not leave", "no"]);
+    let out = pair.folder.path().join("accounting").to_string_lossy().into_owned();
+    let patient = sample_case::patient().to_string();
+    let report = pair.hospital.run(&["audit", "report", "--patient", &patient, "--out", &out]).ok();
+    assert_eq!(report.json["disclosures"], 1);
+}

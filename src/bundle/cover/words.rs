@@ -5,7 +5,7 @@
 use crate::bundle::document::ConfidentialityCode;
 
 /// The name of a document class (LOINC).
-pub(super) fn class(code: &str) -> Option<&'static str> {
+pub fn class(code: &str) -> Option<&'static str> {
     Some(match code {
         "11488-4" => "Consultation note",
         "11502-2" => "Laboratory report",

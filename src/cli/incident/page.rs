@@ -46,31 +46,54 @@ pub(super) fn page(found: &Incident) -> String {
     page
 }
 
-/// Those of a law that is in force in one of the countries first.
+/// Those of a law that is in force in one of the countries as a table, the others in a line each.
 fn clocks(page: &mut String, clocks: &[NoticeClock]) {
-    page.push_str("<table>\n<thead><tr><th>Until</th><th>Whom</th><th>How soon, since when</th><th>If</th></tr></thead>\n<tbody>\n");
     let (here, elsewhere): (Vec<_>, Vec<_>) = clocks.iter().partition(|clock| !clock.countries.is_empty());
-    for clock in here.into_iter().chain(elsewhere) {
-        let until = clock.due.as_deref().map_or_else(|| "as soon as can be".to_owned(), moment);
-        let late = if clock.passed { "<span class=\"late\">passed</span> " } else { "" };
-        let among = match &clock.countries[..] {
-            [] => "none of the countries above".to_owned(),
-            some => some.join(", "),
-        };
+    if !here.is_empty() {
+        page.push_str("<table>\n<thead><tr><th>Until</th><th>Whom</th><th>How soon, since when</th><th>If</th></tr></thead>\n<tbody>\n");
+    }
+    for clock in &here {
         writeln!(
             page,
-            "<tr><td class=\"when\">{late}{}</td><td>{}<small>{}</small></td><td>{}<small>since {}</small></td><td>{}<small>{}</small></td></tr>",
-            escape(&until),
+            "<tr><td class=\"when\">{}</td><td>{}<small>{}; {}</small></td><td>{}<small>since {}</small></td><td>{}</td></tr>",
+            until(clock),
+            escape(&clock.whom),
+            escape(&clock.source),
+            escape(&clock.countries.join(", ")),
+            escape(&clock.within),
+            escape(&clock.runs_since),
+            escape(&clock.applies),
+        )
+        .expect("a string takes everything");
+    }
+    if !here.is_empty() {
+        page.push_str("</tbody>\n</table>\n");
+    }
+    if !elsewhere.is_empty() {
+        page.push_str("<p>If patients or institutions of other countries are affected:</p>\n<ul>\n");
+    }
+    for clock in &elsewhere {
+        writeln!(
+            page,
+            "<li>{}: {} <small>{}; {}, since {}; if {}</small></li>",
+            until(clock),
             escape(&clock.whom),
             escape(&clock.source),
             escape(&clock.within),
             escape(&clock.runs_since),
             escape(&clock.applies),
-            escape(&among),
         )
         .expect("a string takes everything");
     }
-    page.push_str("</tbody>\n</table>\n");
+    if !elsewhere.is_empty() {
+        page.push_str("</ul>\n");
+    }
+}
+
+fn until(clock: &NoticeClock) -> String {
+    let until = clock.due.as_deref().map_or_else(|| "without delay".to_owned(), moment);
+    let late = if clock.passed { " <span class=\"late\">passed</span>" } else { "" };
+    format!("{}{late}", escape(&until))
 }
 
 fn parties(page: &mut String, found: &Incident) {

@@ -105,7 +105,7 @@ const DUTIES: [Duty; 9] = [
         whom: "the supervisory authority",
         within: "without undue delay, 72 hours where feasible; later only with reasons",
         runs_since: "the controller became aware (a processor tells its controller without undue delay, 33(2))",
-        applies: "unless a risk to people is unlikely; document it either way (33(5)). United Kingdom: UK GDPR, Article 33",
+        applies: "a risk to people is not unlikely; document it either way (33(5)). United Kingdom: UK GDPR, Article 33",
     },
     Duty {
         law: EEA,
@@ -114,7 +114,7 @@ const DUTIES: [Duty; 9] = [
         whom: "the patients",
         within: "without undue delay",
         runs_since: "the controller became aware",
-        applies: "a high risk is likely; not if what was lost was unintelligible, such as sealed without its key (34(3)(a))",
+        applies: "a high risk is likely, and what was lost was not unintelligible, such as sealed without its key (34(3)(a))",
     },
     Duty {
         law: &["IN"],
@@ -141,7 +141,7 @@ const DUTIES: [Duty; 9] = [
         whom: "the patients",
         within: "without unreasonable delay, 60 calendar days at the latest",
         runs_since: DISCOVERY,
-        applies: "unsecured health information; not what was sealed and whose key is safe (164.402)",
+        applies: "it was unsecured health information, not sealed with its key safe (164.402)",
     },
     Duty {
         law: &["US"],
@@ -183,7 +183,7 @@ fn end_of_year(known: Timestamp) -> Option<Timestamp> {
 const DISCOVERY: &str = "the first day on which it is known, or would have been by reasonable diligence";
 
 /// When rule 7 applies.
-const DPDP: &str = "every personal data breach, whatever its risk; the rule is in force from 14 May 2027";
+const DPDP: &str = "it is a personal data breach, whatever its risk; the rule is in force from 14 May 2027";
 
 /// In hours.
 const SIXTY_DAYS: i64 = 60 * 24;

@@ -3,22 +3,27 @@
 //! Rule: an entry that is not understood is passed over, but never one about a patient: at the least its number stands in
 //! the patient's track.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::Affected;
 use super::scope::{Reach, Scope};
-use crate::clock::stamp;
+use crate::clock::{Timestamp, stamp};
 use crate::gateway::Gateway;
 use crate::leaf::Leaf;
 use crate::problem::Problem;
+use crate::records::AttemptOutcome;
 
 /// What the log says of one bundle, or of a patient beside bundles.
 pub(super) struct Track {
     pub(super) affected: Affected,
     /// Whether an entry of it is in the scope.
     pub(super) matched: bool,
+    /// The attempts that may have delivered it.
+    in_doubt: BTreeSet<u64>,
+    /// When it first left.
+    left: Option<Timestamp>,
 }
 
 /// A bundle by its sender, if it came in, and its id; or a patient by pseudonym.
@@ -28,7 +33,7 @@ type Key = (String, String, String);
 pub(super) fn scan(gateway: &Gateway, scope: &Scope) -> Result<(Vec<Track>, u64), Problem> {
     let mut tracks: BTreeMap<Key, Track> = BTreeMap::new();
     let mut countries: BTreeMap<String, String> = BTreeMap::new();
-    let mut answered: Vec<(String, String)> = Vec::new();
+    let mut answered: Vec<(String, Timestamp)> = Vec::new();
     let mut entries = 0;
     for line in gateway.log.reader().lines(0) {
         let line = line.map_err(|error| Problem::internal("the log", &error))?;
@@ -48,7 +53,7 @@ pub(super) fn scan(gateway: &Gateway, scope: &Scope) -> Result<(Vec<Track>, u64)
         let track = tracks.entry(key).or_insert_with(|| Track::new(subject.as_str(), bundle, from));
         track.add(&leaf, &countries);
         if leaf.kind == "inbox" && fact("content") == "opinion" {
-            answered.push((fact("case").to_owned(), stamp(leaf.at)));
+            answered.push((fact("case").to_owned(), leaf.at));
         }
         let by_account = scope.account.is_none_or(|uid| fact("by") == format!("uid:{uid}"));
         let elsewhere = scope.partner.as_ref().or(match &scope.reach {
@@ -58,13 +63,18 @@ pub(super) fn scan(gateway: &Gateway, scope: &Scope) -> Result<(Vec<Track>, u64)
         let with_party = elsewhere.is_none_or(|partner| track.affected.party == partner.as_str());
         track.matched |= by_account && with_party && scope.covers(leaf.at);
     }
+    // Whoever gave an opinion after the records had come has read them.
     for (case, at) in answered {
-        let of_case = |track: &&mut Track| track.affected.case == case && track.affected.way == "sent";
-        for track in tracks.values_mut().filter(of_case).filter(|track| track.affected.opened != "yes") {
-            track.opened("yes", format!("an opinion on the case came at {at}"));
+        for track in tracks.values_mut() {
+            if track.affected.case == case && track.affected.way == "sent" && track.left.is_some_and(|left| left <= at)
+            {
+                track.opened("yes", format!("an opinion on the case came at {}", stamp(at)));
+            }
         }
     }
-    Ok((tracks.into_values().collect(), entries))
+    let mut tracks: Vec<Track> = tracks.into_values().collect();
+    tracks.sort_by(|one, other| one.affected.first.cmp(&other.affected.first));
+    Ok((tracks, entries))
 }
 
 impl Track {
@@ -96,7 +106,7 @@ impl Track {
             accounts: Vec::new(),
             entries: Vec::new(),
         };
-        Self { affected, matched: false }
+        Self { affected, matched: false, in_doubt: BTreeSet::new(), left: None }
     }
 
     fn add(&mut self, leaf: &Leaf, countries: &BTreeMap<String, String>) {
@@ -129,13 +139,26 @@ impl Track {
             one.accounts.push(by.to_owned());
         }
         one.entries.push(leaf.seq);
+        let attempt = leaf.facts.get("attempt").and_then(Value::as_u64).unwrap_or_default();
         match leaf.kind.as_str() {
-            "release" if one.reached == STAYED => {
-                "sent; no receipt proves that it arrived".clone_into(&mut one.reached);
-                self.opened("not known", String::new());
+            "release" => {
+                self.in_doubt.insert(attempt);
+                if one.reached != HANDED_OVER {
+                    UNPROVEN.clone_into(&mut one.reached);
+                    self.opened("not known", String::new());
+                }
+                self.left.get_or_insert(leaf.at);
+            }
+            "attempt" if fact("outcome") == AttemptOutcome::NotDelivered.word() => {
+                self.in_doubt.remove(&attempt);
+                if one.reached == UNPROVEN && self.in_doubt.is_empty() {
+                    STAYED.clone_into(&mut one.reached);
+                    self.left = None;
+                    self.opened("no", "its header never left, and nobody can open the rest".to_owned());
+                }
             }
             "receipt" => {
-                "handed over".clone_into(&mut one.reached);
+                HANDED_OVER.clone_into(&mut one.reached);
                 self.opened("not known", String::new());
             }
             "inbox" => "received".clone_into(&mut one.reached),
@@ -165,6 +188,9 @@ impl Track {
         }
     }
 }
+
+const HANDED_OVER: &str = "handed over";
+const UNPROVEN: &str = "sent; no receipt proves that it arrived";
 
 /// How far a bundle came that never left.
 pub(super) const STAYED: &str = "did not leave";

@@ -22,13 +22,13 @@ pub(super) fn page(report: &Report) -> String {
         row("Copy", "for the officer: with what was refused; not for the patient");
     }
     page.push_str("</dl>\n<h2>What was disclosed</h2>\n");
-    table(&mut page, report.lines.iter().filter(|line| line.disclosure), "Nothing was disclosed in this period.");
+    disclosures(&mut page, report.lines.iter().filter(|line| line.disclosure));
     page.push_str("<h2>What else happened</h2>\n");
-    table(&mut page, report.lines.iter().filter(|line| !line.disclosure), "Nothing.");
+    others(&mut page, report.lines.iter().filter(|line| !line.disclosure));
     write!(
         page,
         "<footer>Each line is a statement in the institution's log <code>{}</code>, where you are called <code>{}</code>. \
-         The number and the code under the date name the statement. Each proof is a file beside this page: with it and \
+         The number and the code name the statement. Each proof is a file beside this page: with it and \
          with the log's key, as the institution gave it to you by another way, anyone can check that the log has the \
          statement, word for word: <code>medseal audit verify {} --key KEY</code>. It shows that the statement was made \
          then and not changed since, not that it is true.</footer>\n{END}",
@@ -40,43 +40,84 @@ pub(super) fn page(report: &Report) -> String {
     page
 }
 
-fn table<'a>(page: &mut String, lines: impl Iterator<Item = &'a Line>, none: &str) {
+fn disclosures<'a>(page: &mut String, lines: impl Iterator<Item = &'a Line>) {
+    let heads = ["Date", "To whom", "What", "Why, and on which basis", "Statement"];
+    table(page, &heads, "Nothing was disclosed in this period.", lines, |line| {
+        vec![
+            format!("{}{}", escape(&moment(&line.at)), small(&line.what)),
+            format!("{}{}", escape(&line.party), small(&line.address)),
+            format!("{}{}", escape(&line.description), small(&line.bundle)),
+            format!("{}{}", escape(&purpose(&line.purpose)), small(&line.basis)),
+            statement(line),
+        ]
+    });
+}
+
+fn others<'a>(page: &mut String, lines: impl Iterator<Item = &'a Line>) {
+    table(page, &["Date", "What", "With whom", "Statement"], "Nothing.", lines, |line| {
+        vec![
+            escape(&moment(&line.at)),
+            format!("{}{}{}", escape(&line.what), small(&line.description), small(&line.bundle)),
+            format!("{}{}", escape(&line.party), small(&line.address)),
+            statement(line),
+        ]
+    });
+}
+
+fn table<'a>(
+    page: &mut String,
+    heads: &[&str],
+    none: &str,
+    lines: impl Iterator<Item = &'a Line>,
+    cells: impl Fn(&Line) -> Vec<String>,
+) {
     let mut lines = lines.peekable();
     if lines.peek().is_none() {
         writeln!(page, "<p>{none}</p>").expect("a string takes everything");
         return;
     }
-    page.push_str("<table>\n<thead><tr><th>Date</th><th>What</th><th>With whom</th><th>Of what</th><th>Why, and on which basis</th></tr></thead>\n<tbody>\n");
+    let heads: String = heads.iter().map(|head| ["<th>", head, "</th>"].concat()).collect();
+    writeln!(page, "<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>").expect("a string takes everything");
     for line in lines {
-        writeln!(
-            page,
-            "<tr><td>{}<small>statement {}<br><code>{}</code>{}</small></td><td>{}{}</td><td>{}{}</td><td>{}{}</td><td>{}{}</td></tr>",
-            escape(&moment(&line.at)),
-            line.seq,
-            escape(&line.leaf),
-            [&line.proof, &line.released_proof].map(|proof| link(proof)).concat(),
-            escape(&line.what),
-            small("receipt", &line.receipt),
-            escape(&line.party),
-            small("", &line.address),
-            escape(&line.description),
-            small("", &line.bundle),
-            escape(&line.purpose),
-            small("", &line.basis),
-        )
-        .expect("a string takes everything");
+        let cells: String = cells(line).iter().map(|cell| ["<td>", cell, "</td>"].concat()).collect();
+        writeln!(page, "<tr>{cells}</tr>").expect("a string takes everything");
     }
     page.push_str("</tbody>\n</table>\n");
 }
 
-/// The proof of a line, as the name of its file.
-fn link(proof: &str) -> String {
-    let proof = escape(proof);
-    if proof.is_empty() { proof } else { format!("<br>proof: <a href=\"{proof}\">{proof}</a>") }
+/// The entry and its proofs; the codes are for whoever compares, so they are small.
+fn statement(line: &Line) -> String {
+    let released = match line.released {
+        Some(seq) => format!("<br>released by {}", link(seq, &line.released_proof)),
+        None => String::new(),
+    };
+    let receipt =
+        if line.receipt.is_empty() { String::new() } else { format!("receipt <code>{}</code>", escape(&line.receipt)) };
+    format!("{}{released}<small><code>{}</code><br>{receipt}</small>", link(line.seq, &line.proof), escape(&line.leaf))
 }
 
-fn small(name: &str, value: &str) -> String {
-    if value.is_empty() { String::new() } else { format!("<small>{name} {}</small>", escape(value)) }
+/// The number of an entry, which leads to its proof.
+fn link(seq: u64, proof: &str) -> String {
+    if proof.is_empty() { seq.to_string() } else { format!("<a href=\"{}\">{seq}, proof</a>", escape(proof)) }
+}
+
+fn small(value: &str) -> String {
+    if value.is_empty() { String::new() } else { format!("<small>{}</small>", escape(value)) }
+}
+
+/// A code of v3-ActReason in words.
+fn purpose(code: &str) -> String {
+    let words = match code {
+        "TREAT" => "treatment",
+        "ETREAT" => "emergency treatment",
+        "BTG" => "an emergency in which no consent could be asked for",
+        "CAREMGT" => "care management",
+        "PATRQT" => "the patient asked for it",
+        "HPAYMT" => "payment",
+        "HRESCH" => "research",
+        other => return other.to_owned(),
+    };
+    format!("{words} ({code})")
 }
 
 fn period(report: &Report) -> String {
