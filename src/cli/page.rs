@@ -43,7 +43,7 @@ dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .7rem .35rem 0; border-bottom: 1px solid #9995; }
 td { overflow-wrap: anywhere; } td.when { white-space: nowrap; overflow-wrap: normal; }
-td.number { text-align: right; font-variant-numeric: tabular-nums; }
+td.when small { white-space: normal; } code.id { white-space: nowrap; }
 small { display: block; opacity: .8; } code { font-size: .9em; overflow-wrap: anywhere; }
 ul { padding-left: 1.2rem; margin: .4rem 0; font-size: .92rem; } li { margin: .25rem 0; } li small { display: inline; }
 .late { font-weight: 700; color: #b3261e; }

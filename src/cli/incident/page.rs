@@ -50,7 +50,7 @@ pub(super) fn page(found: &Incident) -> String {
 fn clocks(page: &mut String, clocks: &[NoticeClock]) {
     let (here, elsewhere): (Vec<_>, Vec<_>) = clocks.iter().partition(|clock| !clock.countries.is_empty());
     if !here.is_empty() {
-        page.push_str("<table>\n<thead><tr><th>Until</th><th>Whom</th><th>How soon, since when</th><th>If</th></tr></thead>\n<tbody>\n");
+        page.push_str("<table>\n<thead><tr><th>Until</th><th>Whom</th><th>How soon, since when</th><th>Whether</th></tr></thead>\n<tbody>\n");
     }
     for clock in &here {
         writeln!(
@@ -75,7 +75,7 @@ fn clocks(page: &mut String, clocks: &[NoticeClock]) {
     for clock in &elsewhere {
         writeln!(
             page,
-            "<li>{}: {} <small>{}; {}, since {}; if {}</small></li>",
+            "<li>{}: {} <small>{}; {}, since {}; {}</small></li>",
             until(clock),
             escape(&clock.whom),
             escape(&clock.source),
@@ -91,7 +91,11 @@ fn clocks(page: &mut String, clocks: &[NoticeClock]) {
 }
 
 fn until(clock: &NoticeClock) -> String {
-    let until = clock.due.as_deref().map_or_else(|| "without delay".to_owned(), moment);
+    let until = match (&clock.due, clock.in_force) {
+        (Some(due), _) => moment(due),
+        (None, true) => "without delay".to_owned(),
+        (None, false) => "not in force yet".to_owned(),
+    };
     let late = if clock.passed { " <span class=\"late\">passed</span>" } else { "" };
     format!("{}{late}", escape(&until))
 }
@@ -133,7 +137,7 @@ fn list(page: &mut String, found: &Incident) {
             escape(&one.bundle),
             escape(&one.classes),
             escape(&with_whom(one)),
-            escape(&[one.reached.as_str(), one.fate.as_str()].join(" ").trim().replace("  ", " ")),
+            escape(&reached(one)),
             escape(&one.opened),
             escape(&one.opened_how),
             escape(&moment(&one.first)),
@@ -157,7 +161,7 @@ fn patient(one: &Affected) -> String {
         }
     }
     let erased = if one.erased { "<small>erased here since</small>" } else { "" };
-    format!("{cell}<code>{}</code>{erased}", escape(&one.subject))
+    format!("{cell}<code class=\"id\">{}</code>{erased}", escape(&one.subject))
 }
 
 fn what(one: &Affected) -> String {
@@ -166,6 +170,10 @@ fn what(one: &Affected) -> String {
         (way, "opinion") => format!("opinion {way}, {} documents", one.documents),
         (way, _) => format!("records {way}, {} documents", one.documents),
     }
+}
+
+fn reached(one: &Affected) -> String {
+    if one.fate.is_empty() { one.reached.clone() } else { format!("{}; {}", one.reached, one.fate) }
 }
 
 fn with_whom(one: &Affected) -> String {

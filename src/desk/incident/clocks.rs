@@ -22,6 +22,8 @@ pub struct NoticeClock {
     pub runs_since: String,
     /// The last moment, counted from the time of knowledge; `None`: there is no fixed one.
     pub due: Option<String>,
+    /// Whether the rule was in force at the time of knowledge; before, it sets no moment.
+    pub in_force: bool,
     /// Whether that moment has passed.
     pub passed: bool,
     /// When it applies, and what may lift it.
@@ -38,8 +40,10 @@ pub(super) fn all(known: Timestamp, now: Timestamp, countries: &BTreeSet<String>
         Last::None | Last::Hours(_) => true,
     };
     let clock = |duty: &Duty| {
-        let due = duty.last.after(known);
+        let in_force = duty.from.is_none_or(|from| from.parse().is_ok_and(|from: Timestamp| from <= known));
+        let due = duty.last.after(known).filter(|_| in_force);
         NoticeClock {
+            in_force,
             source: duty.source.to_owned(),
             whom: duty.whom.to_owned(),
             within: duty.within.to_owned(),
@@ -57,6 +61,8 @@ pub(super) fn all(known: Timestamp, now: Timestamp, countries: &BTreeSet<String>
 struct Duty {
     /// The countries whose law it is.
     law: &'static [&'static str],
+    /// Since when, where that is not long ago.
+    from: Option<&'static str>,
     last: Last,
     source: &'static str,
     whom: &'static str,
@@ -91,33 +97,37 @@ impl Last {
 const DUTIES: [Duty; 9] = [
     Duty {
         law: &["IN"],
+        from: None,
         last: Last::Hours(6),
         source: "CERT-In directions of 28 April 2022, under section 70B(6) of the Information Technology Act 2000 (India)",
         whom: "CERT-In",
         within: "6 hours",
         runs_since: "noticing the incident, or being told of it",
-        applies: "it is a cyber security incident of a kind that the directions list",
+        applies: "if it is a cyber security incident of a kind that the directions list",
     },
     Duty {
         law: EEA,
+        from: None,
         last: Last::Hours(72),
         source: "GDPR, Article 33(1)",
         whom: "the supervisory authority",
         within: "without undue delay, 72 hours where feasible; later only with reasons",
         runs_since: "the controller became aware (a processor tells its controller without undue delay, 33(2))",
-        applies: "a risk to people is not unlikely; document it either way (33(5)). United Kingdom: UK GDPR, Article 33",
+        applies: "unless a risk to people is unlikely; document it either way (33(5)). United Kingdom: UK GDPR, Article 33",
     },
     Duty {
         law: EEA,
+        from: None,
         last: Last::None,
         source: "GDPR, Article 34(1)",
         whom: "the patients",
         within: "without undue delay",
         runs_since: "the controller became aware",
-        applies: "a high risk is likely, and what was lost was not unintelligible, such as sealed without its key (34(3)(a))",
+        applies: "if a high risk is likely, and what was lost was not unintelligible, such as sealed without its key (34(3)(a))",
     },
     Duty {
         law: &["IN"],
+        from: Some(RULES_2025),
         last: Last::Hours(72),
         source: "Digital Personal Data Protection Rules 2025, rule 7(2), under section 8(6) of the Act of 2023 (India)",
         whom: "the Data Protection Board",
@@ -127,6 +137,7 @@ const DUTIES: [Duty; 9] = [
     },
     Duty {
         law: &["IN"],
+        from: Some(RULES_2025),
         last: Last::None,
         source: "Digital Personal Data Protection Rules 2025, rule 7(1), under section 8(6) of the Act of 2023 (India)",
         whom: "the patients",
@@ -136,39 +147,43 @@ const DUTIES: [Duty; 9] = [
     },
     Duty {
         law: &["US"],
+        from: None,
         last: Last::Hours(SIXTY_DAYS),
         source: "HIPAA, 45 CFR 164.404",
         whom: "the patients",
         within: "without unreasonable delay, 60 calendar days at the latest",
         runs_since: DISCOVERY,
-        applies: "it was unsecured health information, not sealed with its key safe (164.402)",
+        applies: "if it was unsecured health information, not sealed with its key safe (164.402)",
     },
     Duty {
         law: &["US"],
+        from: None,
         last: Last::Hours(SIXTY_DAYS),
         source: "HIPAA, 45 CFR 164.406",
         whom: "prominent media of the state",
         within: "without unreasonable delay, 60 calendar days at the latest",
         runs_since: DISCOVERY,
-        applies: "more than 500 residents of one state or jurisdiction are affected",
+        applies: "if more than 500 residents of one state or jurisdiction are affected",
     },
     Duty {
         law: &["US"],
+        from: None,
         last: Last::WithIndividuals(SIXTY_DAYS),
         source: "HIPAA, 45 CFR 164.408(b)",
         whom: "the Secretary of Health and Human Services",
         within: "together with the notice to the individuals, 60 days at the latest",
         runs_since: DISCOVERY,
-        applies: "500 or more individuals are affected",
+        applies: "if 500 or more individuals are affected",
     },
     Duty {
         law: &["US"],
+        from: None,
         last: Last::EndOfYearAndDays(60),
         source: "HIPAA, 45 CFR 164.408(c)",
         whom: "the Secretary of Health and Human Services",
         within: "60 days after the end of the calendar year",
         runs_since: "the end of the year in which it was discovered",
-        applies: "fewer than 500 individuals are affected; from 500 on 164.408(b): together with the notice to them",
+        applies: "if fewer than 500 individuals are affected; from 500 on 164.408(b): together with the notice to them",
     },
 ];
 
@@ -182,8 +197,11 @@ fn end_of_year(known: Timestamp) -> Option<Timestamp> {
 /// When an incident counts as discovered (45 CFR 164.404(a)(2)).
 const DISCOVERY: &str = "the first day on which it is known, or would have been by reasonable diligence";
 
+/// When rule 7 came into force: eighteen months after the Rules were published.
+const RULES_2025: &str = "2027-05-13T18:30:00Z";
+
 /// When rule 7 applies.
-const DPDP: &str = "it is a personal data breach, whatever its risk; the rule is in force from 14 May 2027";
+const DPDP: &str = "if it is a personal data breach, whatever its risk; in force from 14 May 2027";
 
 /// In hours.
 const SIXTY_DAYS: i64 = 60 * 24;
@@ -217,7 +235,6 @@ mod tests {
         for (source, last) in [
             ("CERT-In", "2026-11-20T14:00:00.000000Z"),
             ("Article 33(1)", "2026-11-23T08:00:00.000000Z"),
-            ("rule 7(2)", "2026-11-23T08:00:00.000000Z"),
             ("164.404", "2027-01-19T08:00:00.000000Z"),
             ("164.406", "2027-01-19T08:00:00.000000Z"),
             ("164.408(c)", "2027-03-02T00:00:00.000000Z"),
@@ -227,6 +244,9 @@ mod tests {
         assert!(due(&few, "CERT-In").passed && !due(&few, "Article 33(1)").passed);
         assert_eq!((due(&few, "Article 34(1)").due.as_deref(), due(&few, "rule 7(1)").due.as_deref()), (None, None));
         assert_eq!((&due(&few, "33(1)").countries, &due(&few, "164.404").countries), (&vec!["EE".to_owned()], &vec![]));
+        assert!(!due(&few, "rule 7(2)").in_force && due(&few, "rule 7(2)").due.is_none(), "not in force yet");
+        let later = all(at("2027-06-01T08:00:00Z"), at("2027-06-01T09:00:00Z"), &countries, 12);
+        assert_eq!(due(&later, "rule 7(2)").due.as_deref(), Some("2027-06-04T08:00:00.000000Z"));
         let many = all(known, known, &countries, MANY);
         assert_eq!(due(&many, "164.408(b)").due, due(&many, "164.404").due);
     }

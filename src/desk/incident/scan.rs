@@ -68,7 +68,7 @@ pub(super) fn scan(gateway: &Gateway, scope: &Scope) -> Result<(Vec<Track>, u64)
         for track in tracks.values_mut() {
             if track.affected.case == case && track.affected.way == "sent" && track.left.is_some_and(|left| left <= at)
             {
-                track.opened("yes", format!("an opinion on the case came at {}", stamp(at)));
+                track.opened("yes", format!("an opinion on the case came at {}", minute(&stamp(at))));
             }
         }
     }
@@ -162,20 +162,20 @@ impl Track {
                 self.opened("not known", String::new());
             }
             "inbox" => "received".clone_into(&mut one.reached),
-            "opened" => self.opened("yes", format!("a reader here told so at {at}")),
+            "opened" => self.opened("yes", format!("a reader here told so at {}", minute(&at))),
             "recalled" => {
                 let partner = one.party.clone();
                 one.fate = match fact("destroyed") {
                     "" => format!("{partner} must keep it"),
-                    destroyed => format!("{partner} says that it was destroyed at {destroyed}"),
+                    destroyed => format!("{partner} says that it was destroyed at {}", minute(destroyed)),
                 };
                 match fact("opened") {
                     "" => self.opened("no", format!("{partner} says so")),
-                    opened => self.opened("yes", format!("{partner} says: at {opened}")),
+                    opened => self.opened("yes", format!("{partner} says: at {}", minute(opened))),
                 }
             }
-            "destroyed" => one.fate = format!("destroyed here at {at}: its sender recalled it"),
-            "retention" => one.fate = format!("our sealed file was destroyed at {at}: its time was over"),
+            "destroyed" => one.fate = format!("destroyed here at {}: its sender recalled it", minute(&at)),
+            "retention" => one.fate = format!("our sealed file was destroyed at {}: its time was over", minute(&at)),
             _ => {}
         }
     }
@@ -186,6 +186,14 @@ impl Track {
             opened.clone_into(&mut self.affected.opened);
             self.affected.opened_how = how;
         }
+    }
+}
+
+/// `2026-11-22 10:15 UTC`; the entries have the exact moment.
+fn minute(stamp: &str) -> String {
+    match (stamp.get(..10), stamp.get(11..16)) {
+        (Some(day), Some(time)) => format!("{day} {time} UTC"),
+        _ => stamp.to_owned(),
     }
 }
 

@@ -79,8 +79,8 @@ fn table<'a>(
     let heads: String = heads.iter().map(|head| ["<th>", head, "</th>"].concat()).collect();
     writeln!(page, "<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>").expect("a string takes everything");
     for line in lines {
-        let cells: String = cells(line).iter().map(|cell| ["<td>", cell, "</td>"].concat()).collect();
-        writeln!(page, "<tr>{cells}</tr>").expect("a string takes everything");
+        let cells = cells(line).join("</td><td>");
+        writeln!(page, "<tr><td class=\"when\">{cells}</td></tr>").expect("a string takes everything");
     }
     page.push_str("</tbody>\n</table>\n");
 }
