@@ -233,6 +233,7 @@ fn gateway(home: &Home, now: Timestamp) -> Vec<Check> {
     checks.extend(partners(&api, now));
     checks.push(queue(&api));
     checks.extend(emergencies(&api));
+    checks.extend(retention(&api));
     checks
 }
 
@@ -349,6 +350,16 @@ fn queue(api: &Api) -> Check {
             }
         }
     }
+}
+
+/// What may go because its time is over is a person's decision; doctor says that there is something.
+fn retention(api: &Api) -> Option<Check> {
+    let due = match api.post("/v1/retention", &json!({})) {
+        Err(error) => return Some(Check::mend("retention", error.to_string(), "read the gateway's own log")),
+        Ok(due) => due["may_go"].as_u64().unwrap_or_default(),
+    };
+    let found = format!("{due} sealed files or patients are past their time");
+    (due > 0).then(|| Check::remark("retention", found, "medseal audit retention, then the same with --apply"))
 }
 
 /// What is owed after an emergency is a person's task; doctor keeps asking until it is done.

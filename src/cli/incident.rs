@@ -74,17 +74,17 @@ impl Incident {
         if context.out.is_json() {
             context.out.object(&json!({
                 "subjects": found.subjects, "bundles": found.bundles, "documents": found.documents,
-                "unopened": found.unopened, "countries": found.countries, "known_at": found.known_at,
+                "opened": found.opened, "unopened": found.unopened, "countries": found.countries, "known_at": found.known_at,
                 "entry": found.entry, "clocks": found.clocks, "dir": self.out,
             }))?;
             return Ok(Status::Done);
         }
         context.out.line(format!(
-            "{} patients, {} bundles with {} documents, {} bundles known to be unopened: {}",
+            "{} patients; {} bundles with {} documents ({}): {}",
             found.subjects,
             found.bundles,
             found.documents,
-            found.unopened,
+            page::openings(&found),
             self.out.join("incident.html").display()
         ))?;
         // The next one that is not over, of a law that is in force in one of these countries.

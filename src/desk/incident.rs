@@ -57,6 +57,8 @@ pub struct Incident {
     pub bundles: usize,
     /// How many documents in them, as far as it is known.
     pub documents: u64,
+    /// How many bundles somebody has opened, as far as it is known.
+    pub opened: usize,
     /// How many bundles nobody has opened, as far as it can be known.
     pub unopened: usize,
     /// The recipients and senders: how many bundles each.
@@ -205,6 +207,7 @@ fn summary(gateway: &Gateway, scope: &Scope, affected: Vec<Affected>, entries: u
         subjects: subjects.len(),
         bundles: with_bundle().count(),
         documents: with_bundle().map(|one| one.documents).sum(),
+        opened: with_bundle().filter(|one| one.opened == "yes").count(),
         unopened: with_bundle().filter(|one| one.opened == "no").count(),
         parties,
         countries: countries.into_iter().collect(),

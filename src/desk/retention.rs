@@ -93,6 +93,8 @@ pub enum Kept {
     Hold,
     /// It is not at its end, or something else of the patient is not.
     OnItsWay,
+    /// It was given up, and nobody knows whether it arrived: a withdrawal takes it up again.
+    InDoubt,
     /// A recall is not answered, or not carried out.
     RecallWaits,
     /// The case it belongs to is open.
@@ -242,9 +244,7 @@ fn plan(gateway: &Gateway, persons: bool) -> Result<Vec<Planned>, Problem> {
                 continue;
             };
             let mut kept_by = Vec::new();
-            if !row.value.state().is_final() {
-                kept_by.push(Kept::OnItsWay);
-            }
+            kept_by.extend(unsettled(&row.value));
             if row.value.recall_is_on_its_way() {
                 kept_by.push(Kept::RecallWaits);
             }
@@ -295,8 +295,8 @@ fn person_due(
 ) -> Result<Option<Due>, Problem> {
     let Some((_, until)) = on_file.kept_until(gateway).filter(|(_, until)| *until <= now) else { return Ok(None) };
     let mut kept_by = Vec::new();
-    if on_file.bundles.iter().any(|row| !row.value.state().is_final()) {
-        kept_by.push(Kept::OnItsWay);
+    for row in &on_file.bundles {
+        kept_by.extend(unsettled(&row.value).filter(|why| !kept_by.contains(why)));
     }
     let waits = |row: &Row<InboxRecord>| row.value.recall.as_ref().is_some_and(|taken| taken.destroyed.is_none());
     if on_file.bundles.iter().any(|row| row.value.recall_is_on_its_way()) || on_file.inbox.iter().any(waits) {
@@ -323,6 +323,15 @@ fn person_due(
     let due =
         Due::new(Thing::Person, subject.to_string(), subject, (until, "log_days"), sent.chain(came).sum(), kept_by);
     Ok(Some(due))
+}
+
+/// Why a bundle cannot go yet: it is on its way, or may have to be asked after.
+fn unsettled(record: &BundleRecord) -> Option<Kept> {
+    match (record.state().is_final(), record.open_attempts().next()) {
+        (false, _) => Some(Kept::OnItsWay),
+        (true, Some(_)) => Some(Kept::InDoubt),
+        (true, None) => None,
+    }
 }
 
 /// Whether a consent that nobody withdrew may still count. One that cannot be read keeps its patient.

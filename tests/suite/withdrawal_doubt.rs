@@ -109,7 +109,7 @@ fn nothing_waits_for_a_second_person_while_nobody_knows_whether_it_arrived() {
 #[test]
 fn a_bundle_given_up_in_doubt_is_called_back_when_its_consent_is_withdrawn() {
     let mut pair = pair();
-    configure(&pair.hospital, &[("attempts_max = 50", "attempts_max = 1")]);
+    configure(&pair.hospital, &[("attempts_max = 50", "attempts_max = 1"), ("sealed_days = 30", "sealed_days = 0")]);
     let (steps, pipe) = Steps::new();
     pair.hospital.start_telling("off,medseal::release=debug", pipe);
     let bundle = ended(send(&pair, &letter(&pair, 0))).ok().text("bundle");
@@ -117,6 +117,9 @@ fn a_bundle_given_up_in_doubt_is_called_back_when_its_consent_is_withdrawn() {
     pair.institute.stop();
     pair.hospital.start();
     pair.hospital.wait_for(&bundle, &["failed"]);
+    // Its time may be over, and its sealed file stays: the question what became of it may have to be asked again.
+    let due = pair.hospital.run(&["audit", "retention", "--apply"]).ok().json;
+    assert_eq!((&due["items"][0]["kept_by"], &due["may_go"]), (&serde_json::json!(["in-doubt"]), &0.into()), "{due}");
 
     pair.hospital.run(&["consent", "withdraw", &pair.consent, "--reason", "she called"]).ok();
     // While the partner is away it is asked after again and again, whatever the limits say.

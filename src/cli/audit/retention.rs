@@ -11,8 +11,8 @@ use crate::cli::failure::{Outcome, Status};
 #[derive(Args, Debug)]
 #[command(after_help = "Example: medseal audit retention\n\
     What may go goes with: medseal audit retention --apply\n\
-    A legal hold (hold), an open case (case-open), what is on its way (on-its-way, recall-waits), what nobody has opened\n\
-    (unopened) and a consent that still stands (consent-stands) forbid it. `[retention]` in medseal.toml holds the days.")]
+    A legal hold (hold), an open case (case-open), what is on its way (on-its-way, in-doubt, recall-waits), what\n\
+    nobody has opened (unopened) and a consent that still stands (consent-stands) forbid it. `[retention]` in medseal.toml holds the days.")]
 pub(in crate::cli) struct Retention {
     /// Destroys what may go: sealed files, and every patient of whom everything is past its time. It cannot be taken back.
     #[arg(long)]

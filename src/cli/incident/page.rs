@@ -21,8 +21,8 @@ pub(super) fn page(found: &Incident) -> String {
     row("Known since", &moment(&found.known_at));
     row("Made", &moment(&found.made));
     row("Patients", &found.subjects.to_string());
-    row("Bundles", &format!("{} with {} documents, as far as the log knows", found.bundles, found.documents));
-    row("Not opened", &format!("{} bundles, as far as it can be known", found.unopened));
+    row("Bundles", &format!("{} with {}, as far as the log knows", found.bundles, documents(found.documents)));
+    row("Of the bundles", &openings(found));
     row("Countries", &found.countries.join(", "));
     page.push_str("</dl>\n<h2>Whom to tell, until when</h2>\n");
     clocks(&mut page, &found.clocks);
@@ -167,9 +167,19 @@ fn patient(one: &Affected) -> String {
 fn what(one: &Affected) -> String {
     match (one.way.as_str(), one.content.as_str()) {
         ("on-file", _) => "something on file, no bundle".to_owned(),
-        (way, "opinion") => format!("opinion {way}, {} documents", one.documents),
-        (way, _) => format!("records {way}, {} documents", one.documents),
+        (way, "opinion") => format!("opinion {way}, {}", documents(one.documents)),
+        (way, _) => format!("records {way}, {}", documents(one.documents)),
     }
+}
+
+/// How many bundles were opened, as far as it is known.
+pub(super) fn openings(found: &Incident) -> String {
+    let unknown = found.bundles.saturating_sub(found.opened + found.unopened);
+    format!("{} opened, {} not opened, {unknown} not known", found.opened, found.unopened)
+}
+
+fn documents(count: u64) -> String {
+    if count == 1 { "1 document".to_owned() } else { format!("{count} documents") }
 }
 
 fn reached(one: &Affected) -> String {
