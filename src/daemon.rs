@@ -77,8 +77,8 @@ fn end_log(gateway: &Gateway) {
 pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     let home = Home::at(home);
     let socket = sockets::owners(&home).await?;
-    let gateway = match open(&home).await {
-        Ok(gateway) => gateway,
+    let (gateway, [asked, answered]) = match open(&home).await {
+        Ok(opened) => opened,
         Err(GatewayError::Log(error)) => {
             tracing::error!(%error, "read-only: the log does not fit what was signed");
             let routes = http::read_only_routes(Reason::StoreRolledBack, error.to_string());
@@ -98,7 +98,7 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
     if leftovers > 0 {
         tracing::warn!(leftovers, "sealed files that no record names were removed");
     }
-    gateway::record_start(&gateway).await.map_err(DaemonError::Record)?;
+    gateway::record_start(&gateway, asked, answered).await.map_err(DaemonError::Record)?;
     let erased = desk::erasures::finish(&gateway).await.map_err(DaemonError::Record)?;
     if erased > 0 {
         tracing::warn!(erased, "erasures that were recorded before were carried out");
@@ -142,16 +142,16 @@ pub async fn serve(home: &Path) -> Result<(), DaemonError> {
 }
 
 /// Opens the gateway, and asks its witnesses before it signs anything: a home that was set back as a whole looks whole to
-/// itself, and only others know.
-async fn open(home: &Home) -> Result<Arc<Gateway>, GatewayError> {
+/// itself, and only others know. Gives with it how many were asked and how many answered.
+async fn open(home: &Home) -> Result<(Arc<Gateway>, [usize; 2]), GatewayError> {
     let gateway = Gateway::open(home, Clock::system())?;
     match witness::ask_before_signing(&gateway).await {
-        AtStart::Agreed(_) => Ok(gateway),
+        AtStart::Agreed { asked, answered } => Ok((gateway, [asked, answered])),
         AtStart::Ahead => {
             end_log(&gateway);
             drop(gateway);
             // The later checkpoint lies on the disk now: the log says itself that it is behind.
-            Gateway::open(home, Clock::system())
+            Gateway::open(home, Clock::system()).map(|gateway| (gateway, [0, 0]))
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Rule: each verb checks, records and answers; none sends anything to a partner, that is the outbox's work.
 
+pub mod alarms;
 pub mod approvals;
 pub mod audit;
 pub mod bundles;

@@ -364,10 +364,10 @@ pub fn config_digest(home: &Home) -> Digest {
     std::fs::read(home.config()).map_or(Digest::of(b""), |bytes| Digest::of(&bytes))
 }
 
-/// Records that the gateway starts, and with what.
-pub async fn record_start(gateway: &Gateway) -> Result<(), Problem> {
+/// Records that the gateway starts, and with what; and how many witnesses were asked before it, and answered.
+pub async fn record_start(gateway: &Gateway, asked: usize, answered: usize) -> Result<(), Problem> {
     let started = Happened::started(config_digest(&gateway.home), gateway.policy().digest(), env!("CARGO_PKG_VERSION"));
-    gateway.enter(started, Change::default()).await
+    gateway.enter(started.after_asking(asked, answered), Change::default()).await
 }
 
 /// The accounts of this machine.

@@ -25,8 +25,8 @@ use crate::desk::inbox::Opened;
 use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
 use crate::desk::{
-    Staff, approvals, audit, bundles, cases, consents, disclosures, emergencies, erasures, explain, holds, inbox,
-    incident, opinions, partners, recalls, replay, retention,
+    Staff, alarms, approvals, audit, bundles, cases, consents, disclosures, emergencies, erasures, explain, holds,
+    inbox, incident, opinions, partners, recalls, replay, retention,
 };
 use crate::gateway::{Gateway, Reloaded};
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
@@ -84,6 +84,9 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/audit/countersigned", get(audit_countersigned))
         .route("/v1/audit/witnesses", get(audit_witnesses))
         .route("/v1/audit/keys", get(audit_keys))
+        .route("/v1/audit/alarms", get(audit_alarms))
+        .route("/v1/audit/alarms/{id}/evidence", get(audit_evidence))
+        .route("/v1/audit/alarms/{id}/acknowledge", post(audit_acknowledge))
         .route("/v1/audit/growth", get(audit_growth))
         .route("/v1/audit/policy", get(audit_policy))
         .route("/v1/audit/disclosures", post(audit_disclosures))
@@ -452,7 +455,26 @@ async fn audit_countersigned(State(gateway): App) -> Response {
 }
 
 async fn audit_witnesses(State(gateway): App) -> Answer<audit::Witnesses> {
-    Ok(audit::witnesses(&gateway)).into()
+    audit::witnesses(&gateway).into()
+}
+
+async fn audit_alarms(State(gateway): App) -> Answer<serde_json::Value> {
+    items(alarms::list(&gateway))
+}
+
+async fn audit_evidence(State(gateway): App, Path(id): Path<String>) -> Response {
+    match alarms::evidence(&gateway, &id) {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
+        Err(problem) => Answer::<()>::from(Err(problem)).into_response(),
+    }
+}
+
+async fn audit_acknowledge(
+    State(gateway): App,
+    Extension(staff): Who,
+    Path(id): Path<String>,
+) -> Answer<alarms::AlarmView> {
+    alarms::acknowledge(&gateway, staff, &id).await.into()
 }
 
 async fn audit_keys(State(gateway): App) -> Answer<serde_json::Value> {

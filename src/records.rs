@@ -3,6 +3,7 @@
 //! Rule: whatever names or describes a person stands only in sealed parts under that person's key; a bundle becomes
 //! delivered only through [`BundleRecord::delivered`], which wants a verified receipt.
 
+mod alarm;
 mod attempt;
 mod emergency;
 mod holds;
@@ -20,6 +21,7 @@ use crate::statement::dispatch::{Answers, Release, SealedBundle};
 use crate::statement::recall::{Cause, Recalled, RecalledText};
 use crate::statement::receipt::Receipt;
 
+pub use alarm::{Alarm, AlarmEnd, AlarmRecord, OVERDUE};
 pub use attempt::{Attempt, AttemptOutcome, Decision};
 pub use emergency::{Emergency, EmergencyPrivate, PURPOSE as EMERGENCY_PURPOSE};
 pub use holds::{ErasedCounts, ErasureRecord, HoldRecord, Word};

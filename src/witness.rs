@@ -3,6 +3,7 @@
 //! Rule: nothing that is released waits for a witness. What a partner says against our log counts only with a checkpoint
 //! that our own key signed.
 
+pub mod alarm;
 mod ask;
 mod take;
 
@@ -13,7 +14,7 @@ use crate::durable;
 use crate::gateway::Gateway;
 use crate::id::{Digest, InstitutionId};
 
-pub use ask::{AtStart, ask_before_signing, countersigned, countersigned_now, run};
+pub use ask::{AtStart, ask_before_signing, countersigned, countersigned_now, covered, run};
 pub use take::{NotSigned, seen, take};
 
 /// Keeps what contradicts each other, beside the store. `None`: it is kept already, or there is too much of this partner.

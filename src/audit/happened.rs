@@ -75,6 +75,14 @@ impl Happened {
         Self::new("config", json!({ "config": config, "policy": policy, "software": version }))
     }
 
+    /// How many witnesses were asked before that what they saw of our log, and how many said that it is not behind.
+    #[must_use]
+    pub fn after_asking(mut self, asked: usize, answered: usize) -> Self {
+        self.0.facts.insert("witnesses_asked".to_owned(), json!(asked));
+        self.0.facts.insert("witnesses_agreed".to_owned(), json!(answered));
+        self
+    }
+
     /// The policy folder was read anew: this set decides from here on.
     pub fn policy_reloaded(before: Digest, after: Digest) -> Self {
         Self::new("policy", json!({ "action": "reloaded", "before": before, "policy": after, "by": "signal" }))

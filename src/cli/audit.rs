@@ -1,5 +1,6 @@
 //! `medseal audit`: the compliance officer's desk.
 
+mod alarms;
 mod checkpoint;
 mod compare;
 mod erase;
@@ -12,6 +13,7 @@ mod show;
 mod trust;
 mod verify;
 
+pub(super) use alarms::say as say_alarms;
 use clap::Subcommand;
 
 use super::Context;
@@ -30,6 +32,7 @@ pub(super) enum Audit {
     Retention(retention::Retention),
     Checkpoint(checkpoint::Checkpoint),
     Compare(compare::Compare),
+    Alarms(alarms::Alarms),
 }
 
 impl Audit {
@@ -45,6 +48,7 @@ impl Audit {
             Self::Retention(verb) => verb.run(context),
             Self::Checkpoint(verb) => verb.run(context),
             Self::Compare(verb) => verb.run(context),
+            Self::Alarms(verb) => verb.run(context),
         }
     }
 }

@@ -256,11 +256,14 @@ fn log(api: &Api) -> Check {
 fn witnesses(api: &Api) -> Option<Check> {
     let answer = api.get("/v1/audit/witnesses").ok()?;
     let (entries, countersigned) = (text(&answer, "entries"), text(&answer, "countersigned"));
-    let found = format!("partners signed under {countersigned} of {entries} entries");
-    if let Some(alarm) = answer.get("alarm").and_then(Value::as_str) {
-        return Some(Check::mend("witness", alarm, "keep both logs as they are and call the partner's officer"));
+    let found = format!("enough have signed under {countersigned} of {entries} entries");
+    let alarms = answer.get("alarms").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    if let Some(alarm) = alarms.iter().find(|alarm| alarm.get("evidence").is_some()) {
+        let says = format!("since {}: {}", text(alarm, "since"), text(alarm, "what"));
+        let remedy = "keep both logs as they are, `medseal audit alarms`, and call the partner's officer";
+        return Some(Check::mend("witness", says, remedy));
     }
-    if answer.get("overdue") == Some(&Value::Bool(true)) {
+    if !alarms.is_empty() {
         return Some(Check::mend("witness", found, "medseal partner ping: somebody must be able to sign"));
     }
     let any = answer.get("witnesses").and_then(Value::as_array).is_some_and(|list| !list.is_empty());

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Context;
 use super::answer::{items, list, moment, text};
+use super::audit::say_alarms;
 use super::break_glass::tasks;
 use super::failure::{Outcome, Status as End};
 use super::waiting::second_person;
@@ -26,6 +27,7 @@ pub(super) struct Queue {}
 impl Status {
     pub(super) fn run(self, context: &Context) -> Outcome {
         let api = context.api()?;
+        say_alarms(context, &api);
         match self.bundle {
             Some(bundle) => show(context, &api.get(&format!("/v1/bundles/{bundle}"))?),
             None => table(context, &api.get("/v1/bundles")?),

@@ -6,6 +6,7 @@ use serde_json::json;
 use std::io;
 use std::sync::Arc;
 
+use super::alarms::{self, AlarmView};
 use super::replay::{self, Replayed};
 use crate::audit::log::Log;
 use crate::audit::note::Checkpoint;
@@ -17,6 +18,7 @@ use crate::gateway::Gateway;
 use crate::id::{CaseId, InstitutionId};
 use crate::problem::Problem;
 use crate::reason::Reason;
+use crate::records::OVERDUE;
 use crate::witness;
 
 /// Which entries are asked for.
@@ -111,14 +113,14 @@ pub fn policy(gateway: &Gateway) -> Result<serde_json::Value, Problem> {
 pub struct Witnesses {
     /// How many entries the log has.
     pub entries: u64,
-    /// How many of them a partner signed under.
+    /// How many of them enough have signed under.
     pub countersigned: u64,
     /// Who signed under what, since the start.
     pub witnesses: Vec<WitnessView>,
     /// Whether the log grew and nobody signed for longer than the limit.
     pub overdue: bool,
-    /// What a person must look at, in words.
-    pub alarm: Option<String>,
+    /// What a person must look at.
+    pub alarms: Vec<AlarmView>,
 }
 
 /// What one partner signed last.
@@ -133,19 +135,20 @@ pub struct WitnessView {
 }
 
 /// How our log stands with its witnesses, since the start of the gateway.
-pub fn witnesses(gateway: &Gateway) -> Witnesses {
+pub fn witnesses(gateway: &Gateway) -> Result<Witnesses, Problem> {
     let ours = gateway.witnessing.ours();
-    Witnesses {
+    let alarms = alarms::standing(gateway)?;
+    Ok(Witnesses {
         entries: gateway.log.size(),
-        countersigned: ours.countersigned(),
-        overdue: ours.overdue.is_some() && ours.overdue == ours.waiting_since,
+        countersigned: witness::covered(gateway)?,
+        overdue: alarms.iter().any(|alarm| alarm.id == OVERDUE),
         witnesses: ours
             .signed
             .iter()
             .map(|(partner, (entries, at))| WitnessView { partner: partner.clone(), entries: *entries, at: stamp(*at) })
             .collect(),
-        alarm: ours.alarm,
-    }
+        alarms,
+    })
 }
 
 /// The keys that verify the checkpoint, the log's origin, and the keys of the partners' logs.

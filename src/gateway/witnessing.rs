@@ -1,6 +1,6 @@
 //! What the gateway remembers of checkpoints that were countersigned, by us and for us.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use crate::audit::witness::{Seen, SeenError};
 use crate::clock::Timestamp;
 use crate::config::{Home, WITNESS_REQUESTS_PER_MINUTE_MAX};
 use crate::gateway::Gateway;
-use crate::id::{Digest, InstitutionId};
+use crate::id::InstitutionId;
 use crate::problem::Problem;
 
 /// The state of the witness, and of our own log with other witnesses.
@@ -36,21 +36,8 @@ pub struct Ours {
     pub signed: BTreeMap<InstitutionId, (u64, Timestamp)>,
     /// The newest note with its countersignatures.
     pub note: Option<String>,
-    /// When the log was first seen to be larger than what is countersigned.
+    /// When it was first seen that nobody has ever signed.
     pub waiting_since: Option<Timestamp>,
-    /// The wait that was told of as too long.
-    pub overdue: Option<Timestamp>,
-    /// The checkpoints that contradict our log and were told of.
-    pub contradicting: BTreeSet<Digest>,
-    /// What a person must look at, in words.
-    pub alarm: Option<String>,
-}
-
-impl Ours {
-    /// The largest size that a partner signed.
-    pub fn countersigned(&self) -> u64 {
-        self.signed.values().map(|(size, _)| *size).max().unwrap_or(0)
-    }
 }
 
 impl Witnessing {

@@ -9,28 +9,34 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::keep_evidence;
+use super::{alarm, keep_evidence};
 use crate::audit::happened::Happened;
-use crate::audit::log::Change;
 use crate::audit::note::{Checkpoint, NoteError, WitnessKey};
 use crate::audit::proof::{self, ProveError, consistency};
 use crate::audit::tiles::Stored;
 use crate::audit::witness::Submission;
-use crate::clock::stamp;
+use crate::clock::{Timestamp, read_stamp, stamp};
 use crate::deliver::{DeliverError, Line};
 use crate::durable;
 use crate::gateway::Gateway;
 use crate::id::Digest;
+use crate::leaf::Link;
 use crate::partner::Partner;
 use crate::problem::Problem;
+use crate::records::{Alarm, AlarmEnd, OVERDUE};
 use crate::store::StoreError;
 use crate::wire::WitnessAnswer;
 
 /// What the witnesses said before the gateway signed anything.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AtStart {
-    /// So many of them answered, and none knows more of our log than we do.
-    Agreed(usize),
+    /// None that answered knows more of our log than we do.
+    Agreed {
+        /// How many were asked.
+        asked: usize,
+        /// How many answered.
+        answered: usize,
+    },
     /// One of them holds a later checkpoint of ours. It is the newest one on our disk now, so that the log does not open.
     Ahead,
 }
@@ -70,7 +76,7 @@ pub async fn ask_before_signing(gateway: &Arc<Gateway>) -> AtStart {
     let wanted = asking.len();
     let patience = Duration::from_secs(u64::from(gateway.config.witness.wait_s_max));
     let deadline = tokio::time::Instant::now() + patience;
-    let mut agreed = 0;
+    let mut answered = 0;
     while let Ok(Some(answer)) = tokio::time::timeout_at(deadline, asking.join_next()).await {
         match answer {
             Ok((partner, Ok(Some((note, seen))))) if seen.size > gateway.log.size() => {
@@ -79,18 +85,18 @@ pub async fn ask_before_signing(gateway: &Arc<Gateway>) -> AtStart {
                 asking.shutdown().await;
                 return AtStart::Ahead;
             }
-            Ok((_, Ok(_))) => agreed += 1,
+            Ok((_, Ok(_))) => answered += 1,
             Ok((partner, Err(error))) => tracing::info!(witness = %partner.id(), %error, "a witness was not asked"),
             Err(error) => tracing::error!(%error, "a witness could not be asked"),
         }
     }
-    if wanted > 0 && agreed == 0 {
+    if wanted > 0 && answered == 0 {
         tracing::warn!(
             witnesses = wanted,
             "no witness could be asked whether this gateway was set back: going on without"
         );
     }
-    AtStart::Agreed(agreed)
+    AtStart::Agreed { asked: wanted, answered }
 }
 
 /// Has our checkpoints signed while the log grows, until `stop` turns true.
@@ -209,7 +215,6 @@ fn signed(
             }
             ours.note = Some(merged);
             ours.signed.insert(partner.id().clone(), (newest.size, now));
-            ours.waiting_since = None;
         });
     });
     gateway.witnessing.signed.notify_waiters();
@@ -272,21 +277,14 @@ async fn contradicted(
     if root_at(gateway, seen.size).await? == seen.root {
         return Err(NotAsked::NoProof);
     }
-    let mut is_new = false;
-    gateway.witnessing.change(|ours| is_new = ours.contradicting.insert(seen.root));
-    if !is_new {
-        return Err(NotAsked::Forked);
-    }
     let told = format!("refused by {}\n\n{}\nseen there\n\n{note}", partner.id(), submission.to_body());
-    if let Some(evidence) = keep_evidence(gateway, partner.id(), told).await {
+    let what = |evidence| Alarm::Forked { partner: partner.id().clone(), root: seen.root, evidence };
+    // It is refused at every round: once is enough.
+    if !alarm::is_known(gateway, &what(seen.root))?
+        && let Some(evidence) = keep_evidence(gateway, partner.id(), told).await
+    {
         tracing::error!(witness = %partner.id(), size = seen.size, %evidence, "our log is not what our key signed before");
-        let (at, id) = (stamp(gateway.now()), partner.id());
-        gateway.witnessing.change(|ours| {
-            ours.alarm = Some(format!(
-                "{at}: {id} holds a checkpoint of ours that our log contradicts; witness/evidence/{id}-{evidence}.txt holds both"
-            ));
-        });
-        gateway.enter(Happened::log_forked(partner.id(), &seen, evidence), Change::default()).await?;
+        alarm::raise(gateway, what(evidence), Happened::log_forked(partner.id(), &seen, evidence)).await?;
     }
     Err(NotAsked::Forked)
 }
@@ -313,27 +311,57 @@ async fn stop_signing(gateway: &Arc<Gateway>, partner: &Partner, note: &str, see
     }
 }
 
-/// Tells when the log grew and nobody has signed under it for too long: once, until somebody has.
+/// Tells when the log grew and too few have signed under it for too long: once, and once more when they have.
 async fn watch_over(gateway: &Arc<Gateway>) {
+    if let Err(problem) = judge_wait(gateway).await {
+        tracing::error!(%problem, "it could not be told how long the log waits for signatures");
+    }
+}
+
+async fn judge_wait(gateway: &Arc<Gateway>) -> Result<(), Problem> {
     let now = gateway.now();
-    let size = gateway.log.size();
-    let ours = gateway.witnessing.ours();
-    let countersigned = ours.countersigned();
-    if countersigned >= size {
-        return gateway.witnessing.change(|ours| ours.waiting_since = None);
-    }
-    let Some(since) = ours.waiting_since else {
-        return gateway.witnessing.change(|ours| ours.waiting_since = Some(now));
-    };
-    let waits = now.as_second() - since.as_second();
-    let is_new = ours.overdue != Some(since);
-    if waits >= i64::from(gateway.config.witness.alarm_s) && is_new {
-        gateway.witnessing.change(|ours| ours.overdue = Some(since));
-        tracing::error!(size, countersigned, waits, "no witness has signed under our log for too long");
-        if let Err(problem) = gateway.enter(Happened::not_countersigned(size, countersigned), Change::default()).await {
-            tracing::error!(%problem, "that could not be entered");
+    let (size, countersigned) = (gateway.log.size(), covered(gateway)?);
+    let since = if countersigned >= size { None } else { Some(waiting_since(gateway, countersigned)?) };
+    let waits = since.map_or(0, |since| now.as_second().saturating_sub(since.as_second()));
+    let is_late = waits >= i64::from(gateway.config.witness.alarm_s);
+    match alarm::standing(gateway, OVERDUE)? {
+        None if is_late => {
+            tracing::error!(size, countersigned, waits, "too few have signed under our log for too long");
+            let what = Alarm::Overdue { entries: size, countersigned };
+            alarm::raise(gateway, what, Happened::not_countersigned(size, countersigned)).await
         }
+        Some(row) if !is_late => {
+            tracing::info!(size, countersigned, "enough have signed under our log again");
+            alarm::end(gateway, row, AlarmEnd::Recovered { at: stamp(now) }).await.map(drop)
+        }
+        _ => Ok(()),
     }
+}
+
+/// When the first entry was recorded that is not countersigned. Where nobody ever signed, the wait begins with the first
+/// look: a gateway that has just got its first partner is not late.
+fn waiting_since(gateway: &Gateway, countersigned: u64) -> Result<Timestamp, Problem> {
+    if countersigned == 0 {
+        let mut since = gateway.now();
+        gateway.witnessing.change(|ours| since = *ours.waiting_since.get_or_insert(since));
+        return Ok(since);
+    }
+    gateway.witnessing.change(|ours| ours.waiting_since = None);
+    let entries = gateway.log.reader().entries(countersigned, 1);
+    let entries = entries.map_err(|error| Problem::internal("the log", &error))?;
+    let line = entries.into_iter().next().map(|(_, line)| line).unwrap_or_default();
+    let at = Link::read(&line).and_then(|link| read_stamp(std::str::from_utf8(&link.at).ok()?));
+    Ok(at.unwrap_or_else(|| gateway.now()))
+}
+
+/// How many entries of our log enough have signed under.
+pub fn covered(gateway: &Gateway) -> Result<u64, Problem> {
+    let (policy, _) = gateway.trust()?;
+    if !policy.wants_witnesses() {
+        return Ok(gateway.log.size());
+    }
+    let standing = countersigned(gateway).and_then(|note| policy.judge(note.as_bytes()).ok());
+    Ok(standing.filter(|standing| standing.enough).map_or(0, |standing| standing.entries))
 }
 
 async fn proof(gateway: &Arc<Gateway>, old: u64, size: u64) -> Result<Vec<Digest>, Problem> {

@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::keep_evidence;
+use super::{alarm, keep_evidence};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::audit::note::{Checkpoint, LogKey, Origin};
 use crate::audit::witness::{Refusal, SeenError, Submission};
-use crate::clock::{Timestamp, stamp};
+use crate::clock::Timestamp;
 use crate::config::WITNESS_ENTRY_S_MIN;
 use crate::gateway::{Gateway, put};
 use crate::id::{Digest, InstitutionId};
 use crate::partner::witness_name;
 use crate::problem::Problem;
+use crate::records::Alarm;
 use crate::store::{Expect, Space};
 use crate::wire::{Code, WitnessAnswer};
 
@@ -160,12 +161,7 @@ async fn contradicted(
     let told = format!("brought by {from}\n\n{}\nseen before\n\n{note}", submission.to_body());
     let Some(evidence) = keep_evidence(gateway, from, told).await else { return Ok(()) };
     tracing::error!(partner = %from, size = brought.size, seen = seen.size, %evidence, "a partner's log contradicts what it was before");
-    let at = stamp(gateway.now());
-    gateway.witnessing.change(|ours| {
-        ours.alarm = Some(format!(
-            "{at}: the log of {from} contradicts what it was before; witness/evidence/{from}-{evidence}.txt holds both"
-        ));
-    });
-    gateway.enter(Happened::witness_refused(from, &brought, seen, evidence), Change::default()).await?;
+    let what = Alarm::Refused { partner: from.clone(), root: seen.root, evidence };
+    alarm::raise(gateway, what, Happened::witness_refused(from, &brought, seen, evidence)).await?;
     Ok(())
 }

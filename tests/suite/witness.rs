@@ -98,6 +98,17 @@ pub(crate) fn entries(site: &Site, action: &str) -> Vec<serde_json::Value> {
     items.into_iter().filter(|entry| entry["kind"] == "witness" && entry["action"] == action).collect()
 }
 
+/// The alarm that has evidence: its name, and how it stands.
+#[track_caller]
+fn contradiction(site: &Site) -> (String, String) {
+    let shown = site.run(&["audit", "alarms"]);
+    let items = shown.json["items"].as_array().expect("a list");
+    let found: Vec<_> = items.iter().filter(|alarm| alarm["evidence"].is_string()).collect();
+    assert_eq!(found.len(), 1, "{}", shown.stdout);
+    let field = |name: &str| found[0][name].as_str().expect("a text").to_owned();
+    (field("id"), field("state"))
+}
+
 fn evidence(site: &Site) -> Vec<PathBuf> {
     let kept = std::fs::read_dir(site.home.join("witness").join("evidence"));
     kept.map(|found| found.flatten().map(|entry| entry.path()).collect()).unwrap_or_default()
@@ -182,7 +193,7 @@ fn two_gateways_sign_under_each_others_checkpoints_and_then_rest() {
         assert_eq!(named[0]["partner"], site.id);
         assert!(named[0]["size"].as_u64().is_some_and(|size| size <= newest.size));
         let doctor = site.run(&["doctor"]).stdout;
-        assert!(doctor.contains("partners signed under"), "{doctor}");
+        assert!(doctor.contains("enough have signed under"), "{doctor}");
         assert!(evidence(site).is_empty());
     }
 }
@@ -228,6 +239,10 @@ fn a_home_that_was_set_back_while_its_witness_was_away_stops_when_it_hears() {
     set_back(&two.hospital, &backup);
     two.hospital.start();
     assert!(two.hospital.log().contains("going on without"), "{}", two.hospital.log());
+    let shown = two.hospital.run(&["audit", "show"]).ok();
+    let started = shown.json["items"].as_array().expect("a list").iter().rfind(|entry| entry["kind"] == "config");
+    let started = started.expect("an entry");
+    assert_eq!((&started["witnesses_asked"], &started["witnesses_agreed"]), (&1.into(), &0.into()), "{started}");
     two.institute.start();
     let mut hospital = two.hospital;
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -264,7 +279,22 @@ fn a_second_history_gets_no_signature_and_both_keep_the_evidence() {
         let signed = text.matches(&format!("\u{2014} {}", log_key(&two.hospital).name())).count();
         assert!(name.starts_with(other.id) && signed >= 2, "{name}: {text}");
         assert_eq!(site.run(&["doctor"]).status, 1, "the officer is told");
+        let shown = site.run(&["audit", "alarms", "--show", &contradiction(site).0]).ok();
+        assert!(shown.stdout.contains("\u{2014} ") && shown.stdout == text, "the refused note is the evidence");
+        assert!(site.run(&["status"]).ok().stderr.contains("ALARM since"), "nobody overlooks it");
     }
+    // A restart ends no alarm; a person does, and it does not come back.
+    two.institute.stop();
+    two.institute.start();
+    let (id, state) = contradiction(&two.institute);
+    assert!(state == "standing" && two.institute.run(&["status"]).ok().stderr.contains("contradicts"));
+    assert_eq!(two.institute.run(&["audit", "alarms"]).status, 1);
+    let seen = two.institute.run(&["audit", "alarms", "--acknowledge", &id]).ok();
+    assert_eq!(seen.json["state"], "acknowledged");
+    assert_eq!(contradiction(&two.institute), (id.clone(), "acknowledged".to_owned()));
+    assert_eq!(two.institute.run(&["audit", "alarms", "--acknowledge", &id]).status, 2);
+    assert!(!two.institute.run(&["status"]).ok().stderr.contains("contradicts"));
+    assert_eq!(entries(&two.institute, "acknowledged").len(), 1);
     let refused = &entries(&two.institute, "refused")[0];
     assert!(refused["seen_size"].is_u64() && refused["evidence"].is_string(), "{refused}");
 }
@@ -277,10 +307,18 @@ fn a_partner_that_is_away_changes_nothing_but_the_alarm() {
     wait("overdue", &two.hospital, || !entries(&two.hospital, "overdue").is_empty());
     let doctor = two.hospital.run(&["doctor"]);
     assert_eq!(doctor.status, 1, "{}", doctor.stdout);
+    assert!(two.hospital.run(&["status"]).ok().stderr.contains("ALARM since"));
     grow(&two.hospital, &two.institute, 1);
+    two.hospital.stop();
+    two.hospital.start();
+    assert!(two.hospital.run(&["status"]).ok().stderr.contains("ALARM since"), "a restart ends no alarm");
     two.institute.start();
     until_signed(&two.hospital);
+    wait("recovered", &two.hospital, || entries(&two.hospital, "recovered").len() == 1);
     assert_eq!(entries(&two.hospital, "overdue").len(), 1, "one wait is told once");
+    let alarms = two.hospital.run(&["audit", "alarms"]).ok();
+    assert_eq!(alarms.json["items"][0]["state"], "recovered", "{}", alarms.stdout);
+    assert!(!two.hospital.run(&["status"]).ok().stderr.contains("ALARM"));
 }
 
 #[tokio::test]

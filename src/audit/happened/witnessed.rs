@@ -34,6 +34,11 @@ impl Happened {
         Self::new("witness", json!({ "action": "overdue", "size": size, "countersigned": countersigned }))
     }
 
+    /// An alarm about a log ended: what it said has passed, or somebody has seen it.
+    pub fn alarm_ended(alarm: &str, how: &str) -> Self {
+        Self::new("witness", json!({ "action": how, "alarm": alarm }))
+    }
+
     fn witness(action: &str, partner: &InstitutionId, checkpoint: &Checkpoint) -> Self {
         Self::new(
             "witness",
