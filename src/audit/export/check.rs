@@ -1,0 +1,129 @@
+//! Verifies an export.
+//!
+//! Rule: a file is checked for what it says, and not only by its sum: whoever changes it can change the sum too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::read::{Lines, entry_files, read_small};
+use super::{CHECKPOINT, DETAILS, KEY, SUMS, derived};
+use crate::audit::note::{Checkpoint, LogKey};
+use crate::audit::reader::OPENING_BYTES_MAX;
+use crate::audit::verify::{Against, Behind, Finding, Kind, Report, verify_with_details};
+use crate::id::Digest;
+use crate::leaf::LEAF_BYTES_MAX;
+
+/// What the verification of an export found.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ExportReport {
+    /// What was found.
+    #[serde(flatten)]
+    pub report: Report,
+    /// The key whose signature counted, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<LogKey>,
+    /// Whether the key came from the export itself, which then vouches for itself.
+    pub self_asserted: bool,
+}
+
+/// Verifies an export. `keys` is whom the reader trusts; when it is empty, the export's own key is taken, and the
+/// report says so. `trusted` is a checkpoint that the reader kept from earlier.
+pub fn verify_export(
+    dir: &Path,
+    keys: &[LogKey],
+    trusted: Option<&Checkpoint>,
+    progress: impl FnMut(u64),
+) -> io::Result<ExportReport> {
+    let self_asserted = keys.is_empty();
+    let keys = if self_asserted { own_key(dir)?.into_iter().collect() } else { keys.to_vec() };
+    let note = read_small(dir, CHECKPOINT)?;
+    let against = Against { checkpoint: Some(&note), keys: &keys, trusted, behind: Behind::Finding };
+    let lines = Lines::of(entry_files(dir)?, LEAF_BYTES_MAX);
+    let details = Some(dir.join(DETAILS)).filter(|path| path.exists());
+    let details = Lines::of(details.into_iter().collect(), OPENING_BYTES_MAX);
+    let mut report = verify_with_details(lines, details, &against, progress)?;
+    let key = keys.into_iter().find(|key| Checkpoint::open(&note, std::slice::from_ref(key)).is_ok());
+    if report.finding.is_none()
+        && let Some(key) = &key
+    {
+        report.finding =
+            check_files(dir, &note, key)?.map(|message| Finding { seq: report.entries, kind: Kind::BadFile, message });
+        report.ok = report.finding.is_none();
+    }
+    Ok(ExportReport { report, key, self_asserted })
+}
+
+/// Compares every file with SHA256SUMS, and the files that repeat others with what they repeat.
+fn check_files(dir: &Path, note: &[u8], key: &LogKey) -> io::Result<Option<String>> {
+    let parts = Checkpoint::claimed(note).and_then(|checkpoint| Ok((checkpoint, Checkpoint::signature(note, key)?)));
+    let Ok((checkpoint, signature)) = parts else { return Ok(Some("the checkpoint is malformed".into())) };
+    for (name, content) in derived(&checkpoint, key, &signature) {
+        if read_small(dir, name)? != content {
+            return Ok(Some(format!("the file {name} is not what the checkpoint and the key say")));
+        }
+    }
+    let mut found = BTreeSet::new();
+    if !list(dir, "", &mut found)? {
+        return Ok(Some("there is something that is neither a file nor a folder".into()));
+    }
+    let Some(sums) = read_sums(&read_small(dir, SUMS)?) else {
+        return Ok(Some(format!("the file {SUMS} is malformed")));
+    };
+    let named: BTreeSet<_> = sums.keys().cloned().chain([SUMS.to_owned()]).collect();
+    if found != named {
+        return Ok(Some(format!("the folder does not hold exactly the files that {SUMS} names")));
+    }
+    for (name, sum) in sums {
+        if digest_of(&dir.join(&name))? != sum {
+            return Ok(Some(format!("the file {name} is not the one that {SUMS} names")));
+        }
+    }
+    Ok(None)
+}
+
+fn own_key(dir: &Path) -> io::Result<Option<LogKey>> {
+    let text = read_small(dir, KEY)?;
+    let line = text.strip_suffix(b"\n").and_then(|line| std::str::from_utf8(line).ok());
+    Ok(line.and_then(|line| line.parse().ok()))
+}
+
+/// Collects the names of all files; false if there is something else than files and folders.
+fn list(dir: &Path, prefix: &str, found: &mut BTreeSet<String>) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let plain = if kind.is_dir() {
+            list(&entry.path(), &format!("{name}/"), found)?
+        } else {
+            found.insert(name);
+            kind.is_file()
+        };
+        if !plain {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn read_sums(text: &[u8]) -> Option<BTreeMap<String, Digest>> {
+    let mut sums = BTreeMap::new();
+    for line in std::str::from_utf8(text).ok()?.strip_suffix('\n')?.split('\n') {
+        let (sum, name) = line.split_once("  ")?;
+        if name.is_empty() || sums.insert(name.to_owned(), sum.parse().ok()?).is_some() {
+            return None;
+        }
+    }
+    Some(sums)
+}
+
+fn digest_of(path: &Path) -> io::Result<Digest> {
+    let (mut file, mut state) = (File::open(path)?, Sha256::new());
+    io::copy(&mut file, &mut state)?;
+    Ok(Digest::from_bytes(state.finalize().into()))
+}
