@@ -18,3 +18,4 @@ pub mod export;
 pub mod trust;
 pub mod compare;
 pub mod leaves;
+pub mod stamp;

@@ -455,6 +455,11 @@ impl Home {
         self.0.join("witness")
     }
 
+    /// The notes that a time stamp authority was asked about, and its answers.
+    pub fn stamps(&self) -> PathBuf {
+        self.head().join("stamps")
+    }
+
     /// Whose countersignatures are enough under our log, if the site has said so.
     pub fn witness_policy(&self) -> PathBuf {
         self.0.join("witness-policy")

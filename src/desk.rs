@@ -21,6 +21,7 @@ pub mod partners;
 pub mod recalls;
 pub mod replay;
 pub mod retention;
+pub mod stamps;
 
 use crate::config::Limits;
 use crate::problem::Problem;

@@ -26,7 +26,7 @@ use crate::desk::opinions::GiveOpinion;
 use crate::desk::partners::AddPartner;
 use crate::desk::{
     Staff, alarms, approvals, audit, bundles, cases, consents, disclosures, emergencies, erasures, explain, holds,
-    inbox, incident, opinions, partners, recalls, replay, retention,
+    inbox, incident, opinions, partners, recalls, replay, retention, stamps,
 };
 use crate::gateway::{Gateway, Reloaded};
 use crate::id::{BundleId, CaseId, ConsentId, InstitutionId, PatientIdentifier};
@@ -34,6 +34,7 @@ use crate::partner::Standing;
 use crate::problem::Problem;
 use crate::reason::Reason;
 use crate::records::Outcome;
+use crate::witness;
 
 use answer::{Answer, Input, items};
 
@@ -84,6 +85,9 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/audit/countersigned", get(audit_countersigned))
         .route("/v1/audit/witnesses", get(audit_witnesses))
         .route("/v1/audit/keys", get(audit_keys))
+        .route("/v1/audit/countersignatures", post(audit_bring))
+        .route("/v1/audit/stamps", get(audit_stamps).post(audit_stamp_keep))
+        .route("/v1/audit/stamps/request", post(audit_stamp_request))
         .route("/v1/audit/alarms", get(audit_alarms))
         .route("/v1/audit/alarms/{id}/evidence", get(audit_evidence))
         .route("/v1/audit/alarms/{id}/acknowledge", post(audit_acknowledge))
@@ -456,6 +460,30 @@ async fn audit_countersigned(State(gateway): App) -> Response {
 
 async fn audit_witnesses(State(gateway): App) -> Answer<audit::Witnesses> {
     audit::witnesses(&gateway).into()
+}
+
+async fn audit_bring(
+    State(gateway): App,
+    Extension(staff): Who,
+    body: Input<audit::BroughtNote>,
+) -> Answer<crate::audit::trust::Standing> {
+    witness::bring(&gateway, staff.uid, &body.0.checkpoint).await.into()
+}
+
+async fn audit_stamps(State(gateway): App) -> Answer<serde_json::Value> {
+    items(stamps::list(&gateway))
+}
+
+async fn audit_stamp_request(State(gateway): App) -> Answer<stamps::StampRequest> {
+    stamps::request(&gateway).await.into()
+}
+
+async fn audit_stamp_keep(
+    State(gateway): App,
+    Extension(staff): Who,
+    body: Input<stamps::StampAnswer>,
+) -> Answer<stamps::StampView> {
+    stamps::keep(&gateway, staff, body.0).await.into()
 }
 
 async fn audit_alarms(State(gateway): App) -> Answer<serde_json::Value> {

@@ -7,6 +7,7 @@
 mod certificate;
 mod error;
 mod folder;
+mod lone;
 mod managers;
 mod subjects;
 
@@ -26,6 +27,7 @@ use certificate::Host;
 pub use error::KeysError;
 use folder::Secrecy::{Private, Public};
 use folder::{Folder, pem, read_pem};
+pub use lone::LoneWitness;
 pub use managers::{ConsentManagers, KnownManager, ManagerError};
 pub use subjects::SubjectsKey;
 

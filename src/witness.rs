@@ -5,6 +5,8 @@
 
 pub mod alarm;
 mod ask;
+mod bring;
+mod kept;
 mod take;
 
 use std::sync::Arc;
@@ -14,7 +16,9 @@ use crate::durable;
 use crate::gateway::Gateway;
 use crate::id::{Digest, InstitutionId};
 
-pub use ask::{AtStart, ask_before_signing, countersigned, countersigned_now, covered, run};
+pub use ask::{AtStart, ask_before_signing, run};
+pub use bring::bring;
+pub use kept::{countersigned, countersigned_now, covered, keep_brought};
 pub use take::{NotSigned, seen, take};
 
 /// Keeps what contradicts each other, beside the store. `None`: it is kept already, or there is too much of this partner.

@@ -41,6 +41,7 @@ const ENTRIES_PER_FILE: u64 = 1_000_000;
 const CHECKPOINT: &str = "checkpoint";
 const DETAILS: &str = "details.jsonl";
 const KEY: &str = "log.vkey";
+const STAMPS: &str = "stamps";
 const SUMS: &str = "SHA256SUMS";
 
 const README: &str = "\
@@ -56,6 +57,11 @@ By hand:
 
     sha256sum -c SHA256SUMS
     openssl pkeyutl -verify -rawin -pubin -inkey keys/log.pem -in checkpoint.body -sigfile checkpoint.sig
+
+stamps/N.note, if it is there, is a signed note of the log of N entries, and stamps/N.tsr the time stamp over it (RFC
+3161) by an authority outside. With the certificate of an authority that you trust:
+
+    openssl ts -verify -data stamps/N.note -in stamps/N.tsr -CAfile authority.pem
 
 Each line of entries-*.jsonl is one entry. Its _prev is the SHA-256 over one zero byte and the line before it:
 

@@ -10,8 +10,10 @@ mod replay;
 mod report;
 mod retention;
 mod show;
+mod stamp;
 mod trust;
 mod verify;
+mod witness;
 
 pub(super) use alarms::say as say_alarms;
 use clap::Subcommand;
@@ -33,6 +35,8 @@ pub(super) enum Audit {
     Checkpoint(checkpoint::Checkpoint),
     Compare(compare::Compare),
     Alarms(alarms::Alarms),
+    Stamp(stamp::Stamp),
+    Witness(witness::Witness),
 }
 
 impl Audit {
@@ -49,6 +53,8 @@ impl Audit {
             Self::Checkpoint(verb) => verb.run(context),
             Self::Compare(verb) => verb.run(context),
             Self::Alarms(verb) => verb.run(context),
+            Self::Stamp(verb) => verb.run(context),
+            Self::Witness(verb) => verb.run(context),
         }
     }
 }

@@ -103,6 +103,14 @@ pub fn countersigned(gateway: &Gateway) -> Result<String, Problem> {
         .ok_or_else(|| Problem::refused(Reason::BadInput, "no partner has signed under a checkpoint yet"))
 }
 
+/// A note of ours that somebody brings back with signatures under it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BroughtNote {
+    /// The whole note.
+    pub checkpoint: String,
+}
+
 /// Whose countersignatures are enough under our log, and whether the site said so itself.
 pub fn policy(gateway: &Gateway) -> Result<serde_json::Value, Problem> {
     gateway.trust().map(|(policy, written)| json!({ "policy": policy.to_string(), "written": written }))

@@ -56,6 +56,13 @@ impl Folder {
         }
     }
 
+    /// Opens a folder in which a single file is ours, whoever else may look into it.
+    pub(super) fn of_others(path: &Path) -> Result<Self, KeysError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(path, flags, Mode::empty()).map_err(|errno| failed(path, errno))?;
+        Ok(Self { path: path.to_owned(), handle })
+    }
+
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::kept::{COUNTERSIGNED, covered};
 use super::{alarm, keep_evidence};
 use crate::audit::happened::Happened;
 use crate::audit::note::{Checkpoint, NoteError, WitnessKey};
@@ -222,45 +223,6 @@ fn signed(
     Ok(kept?)
 }
 
-/// Has this checkpoint or a later one signed now, by as many as are enough, and gives it with their signatures; without
-/// them if they cannot be had within the wait.
-pub async fn countersigned_now(gateway: &Gateway, note: &str) -> Result<String, Problem> {
-    let (policy, _) = gateway.trust()?;
-    let size = |note: &str| Checkpoint::claimed(note.as_bytes()).map_or(0, |claimed| claimed.size);
-    let is_enough = |found: &String| {
-        size(found) >= size(note) && policy.judge(found.as_bytes()).is_ok_and(|standing| standing.enough)
-    };
-    let patience = Duration::from_secs(u64::from(gateway.config.witness.wait_s_max));
-    let waiting = async {
-        loop {
-            let signed = gateway.witnessing.signed.notified();
-            tokio::pin!(signed);
-            // Whoever signs between the look and the wait is not missed.
-            signed.as_mut().enable();
-            if let Some(found) = countersigned(gateway).filter(is_enough) {
-                return found;
-            }
-            gateway.witnessing.wanted.notify_one();
-            signed.await;
-        }
-    };
-    if !policy.wants_witnesses() {
-        return Ok(note.to_owned());
-    }
-    let found = tokio::time::timeout(patience, waiting).await.ok();
-    // Too few signatures are still signatures.
-    let some = || {
-        countersigned(gateway)
-            .filter(|found| Checkpoint::claimed(found.as_bytes()) == Checkpoint::claimed(note.as_bytes()))
-    };
-    Ok(found.or_else(some).unwrap_or_else(|| note.to_owned()))
-}
-
-/// The newest checkpoint with the partners' signatures, as it was kept; `None` before the first.
-pub fn countersigned(gateway: &Gateway) -> Option<String> {
-    gateway.witnessing.ours().note.or_else(|| std::fs::read_to_string(gateway.home.head().join(COUNTERSIGNED)).ok())
-}
-
 /// The partner says that our log is not what it saw. Only a checkpoint that our own key signed proves it.
 async fn contradicted(
     gateway: &Arc<Gateway>,
@@ -354,16 +316,6 @@ fn waiting_since(gateway: &Gateway, countersigned: u64) -> Result<Timestamp, Pro
     Ok(at.unwrap_or_else(|| gateway.now()))
 }
 
-/// How many entries of our log enough have signed under.
-pub fn covered(gateway: &Gateway) -> Result<u64, Problem> {
-    let (policy, _) = gateway.trust()?;
-    if !policy.wants_witnesses() {
-        return Ok(gateway.log.size());
-    }
-    let standing = countersigned(gateway).and_then(|note| policy.judge(note.as_bytes()).ok());
-    Ok(standing.filter(|standing| standing.enough).map_or(0, |standing| standing.entries))
-}
-
 async fn proof(gateway: &Arc<Gateway>, old: u64, size: u64) -> Result<Vec<Digest>, Problem> {
     if old == 0 || old >= size {
         return Ok(Vec::new());
@@ -371,7 +323,7 @@ async fn proof(gateway: &Arc<Gateway>, old: u64, size: u64) -> Result<Vec<Digest
     with_tree(gateway, move |tree| consistency(old, size, tree)).await
 }
 
-async fn root_at(gateway: &Arc<Gateway>, size: u64) -> Result<Digest, Problem> {
+pub(super) async fn root_at(gateway: &Arc<Gateway>, size: u64) -> Result<Digest, Problem> {
     with_tree(gateway, move |tree| Ok(proof::root(size, tree)?)).await
 }
 
@@ -385,9 +337,6 @@ async fn with_tree<T: Send + 'static>(
     let read = reading.await.map_err(|error| Problem::internal("the log", &error))?;
     read.map_err(|error| Problem::internal("the log", &error))
 }
-
-/// The newest countersigned checkpoint, beside the newest checkpoint.
-const COUNTERSIGNED: &str = "countersigned";
 
 /// How often one checkpoint is brought in one round: once more after the partner said what it remembers.
 const TRIES: usize = 3;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{CHECKPOINT, DETAILS, ENTRIES_PER_FILE, README, SUMS, VERIFY_PY, derived, entries_name};
+use super::{CHECKPOINT, DETAILS, ENTRIES_PER_FILE, README, STAMPS, SUMS, VERIFY_PY, derived, entries_name};
 use crate::audit::note::{Checkpoint, LogKey, NoteError};
 use crate::audit::reader::Opening;
 use crate::audit::tree::Frontier;
@@ -133,6 +133,16 @@ impl ExportWriter {
             self.details = Some(Output::create(&self.work, DETAILS, 0o600)?);
         }
         self.details.as_mut().map_or(Ok(()), |details| details.line(line.as_bytes()))
+    }
+
+    /// Adds what a time stamp authority answered about a note of ours.
+    pub fn stamp(&mut self, size: u64, note: &[u8], answer: &[u8]) -> Result<(), ExportError> {
+        let dir = self.work.join(STAMPS);
+        if !dir.is_dir() {
+            durable::create_dir(&dir, 0o755).map_err(|why| ExportError::Io { path: dir, why })?;
+        }
+        self.small(&format!("{STAMPS}/{size}.note"), note)?;
+        self.small(&format!("{STAMPS}/{size}.tsr"), answer)
     }
 
     /// Ends the export, which then has its name.

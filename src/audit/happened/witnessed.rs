@@ -34,6 +34,19 @@ impl Happened {
         Self::new("witness", json!({ "action": "overdue", "size": size, "countersigned": countersigned }))
     }
 
+    /// A person brought a note that these witnesses signed under.
+    pub fn signatures_brought(note: &Checkpoint, by: &[&str]) -> Self {
+        Self::new("witness", json!({ "action": "brought", "size": note.size, "root": note.root, "witnesses": by }))
+    }
+
+    /// An authority outside stamped a note of ours with its time; its answer is kept, by its digest.
+    pub fn stamped(note: &Checkpoint, at: &str, answer: Digest) -> Self {
+        Self::new(
+            "witness",
+            json!({ "action": "stamped", "size": note.size, "root": note.root, "stamped": at, "answer": answer }),
+        )
+    }
+
     /// An alarm about a log ended: what it said has passed, or somebody has seen it.
     pub fn alarm_ended(alarm: &str, how: &str) -> Self {
         Self::new("witness", json!({ "action": how, "alarm": alarm }))

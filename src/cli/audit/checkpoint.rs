@@ -6,10 +6,11 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::compare::read_note;
 use crate::audit::note::Checkpoint as Note;
 use crate::audit::witness::proof_text;
 use crate::cli::Context;
-use crate::cli::answer::list;
+use crate::cli::answer::{list, text};
 use crate::cli::failure::{Failure, Outcome, Status};
 use crate::durable;
 
@@ -22,6 +23,9 @@ pub(in crate::cli) struct Checkpoint {
     /// The newest one that partners signed under, with their signatures; it may be a minute behind.
     #[arg(long)]
     countersigned: bool,
+    /// Takes a checkpoint back that a witness signed under on a computer of its own (`medseal audit witness`).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["countersigned", "since"])]
+    add: Option<PathBuf>,
     /// How many entries an earlier checkpoint covers.
     #[arg(long, value_name = "N", requires = "proof")]
     since: Option<u64>,
@@ -33,6 +37,18 @@ pub(in crate::cli) struct Checkpoint {
 impl Checkpoint {
     pub(super) fn run(self, context: &Context) -> Outcome {
         let api = context.api()?;
+        if let Some(path) = &self.add {
+            let note = String::from_utf8(read_note(path)?).map_err(|error| Failure::unable(error.to_string()))?;
+            let standing = api.post("/v1/audit/countersignatures", &json!({ "checkpoint": note }))?;
+            if context.out.is_json() {
+                context.out.object(&standing)?;
+            } else {
+                for one in list(&standing, "countersigned") {
+                    context.out.line(format!("countersigned by {} since {}", text(one, "by"), text(one, "since")))?;
+                }
+            }
+            return Ok(Status::Done);
+        }
         let path = if self.countersigned { "/v1/audit/countersigned" } else { "/v1/audit/checkpoint" };
         let note = api.text(path)?;
         if let (Some(since), Some(path)) = (self.since, &self.proof) {

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::show::each;
 use crate::audit::export::ExportWriter;
 use crate::audit::note::{Checkpoint, LogKey};
 use crate::cli::Context;
-use crate::cli::answer::list;
+use crate::cli::answer::{items, list, text};
 use crate::cli::failure::{Failure, Outcome, Status};
 use crate::reason::Reason;
 
@@ -20,13 +22,17 @@ use crate::reason::Reason;
 pub(in crate::cli) struct Export {
     /// The folder; it must not exist.
     dir: PathBuf,
+    /// Ends at the newest checkpoint that enough have signed under, also where no partner can be reached.
+    #[arg(long)]
+    countersigned: bool,
 }
 
 impl Export {
     pub(super) fn run(self, context: &Context) -> Outcome {
         let api = context.api()?;
         // Countersigned if partners can be reached: an export is for those who need not trust this gateway.
-        let note = api.text("/v1/audit/checkpoint/to-show")?;
+        let which = if self.countersigned { "/v1/audit/countersigned" } else { "/v1/audit/checkpoint/to-show" };
+        let note = api.text(which)?;
         let keys = api.get("/v1/audit/keys")?;
         let key = list(&keys, "vkeys")
             .iter()
@@ -42,6 +48,13 @@ impl Export {
         let mut writer = ExportWriter::create(&self.dir, &note, &key).map_err(failed)?;
         let limit = usize::try_from(signed).unwrap_or(usize::MAX);
         each(&api, 0, Some(limit), "", |line| writer.entry(line).map_err(failed))?;
+        for stamp in items(&api.get("/v1/audit/stamps")?) {
+            let size = stamp.get("entries").and_then(Value::as_u64).unwrap_or(u64::MAX);
+            let answer = STANDARD.decode(text(stamp, "response"));
+            if let (Ok(answer), true) = (answer, size <= signed) {
+                writer.stamp(size, text(stamp, "note").as_bytes(), &answer).map_err(failed)?;
+            }
+        }
         let exported = writer.finish().map_err(failed)?;
         if context.out.is_json() {
             context.out.object(&json!({ "entries": exported.entries, "root": exported.root, "dir": self.dir }))?;

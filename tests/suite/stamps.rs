@@ -1,0 +1,183 @@
+//! Can an officer have a checkpoint stamped by an authority outside, and does openssl verify what an export carries?
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use medseal::audit::note::Checkpoint;
+
+use crate::needs;
+use crate::site::Site;
+use crate::witness::{Two, grow};
+
+/// A time stamp authority made with stock openssl.
+struct Authority {
+    openssl: PathBuf,
+    dir: PathBuf,
+}
+
+impl Authority {
+    fn make(openssl: PathBuf, dir: PathBuf) -> Self {
+        std::fs::create_dir(&dir).expect("a folder");
+        let config = "[req]\ndistinguished_name=dn\nprompt=no\n[dn]\nCN=Authority for tests\n\
+            [ca]\nbasicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\nsubjectKeyIdentifier=hash\n\
+            [leaf]\nbasicConstraints=critical,CA:false\nkeyUsage=critical,digitalSignature\n\
+            extendedKeyUsage=critical,timeStamping\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n\
+            [tsa]\ndefault_tsa=one\n[one]\nserial=serial\ncrypto_device=builtin\nsigner_cert=tsa.pem\ncerts=ca.pem\n\
+            signer_key=tsa.key\nsigner_digest=sha256\ndefault_policy=1.2.3.4.1\ndigests=sha256\n\
+            accuracy=secs:1\nordering=yes\ntsa_name=yes\ness_cert_id_chain=no\ness_cert_id_alg=sha256\n";
+        write(&dir.join("tsa.cnf"), config.as_bytes());
+        write(&dir.join("serial"), b"01\n");
+        let authority = Self { openssl, dir };
+        let curve = "ec_paramgen_curve:P-256";
+        authority.run(&[
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            curve,
+            "-nodes",
+            "-keyout",
+            "ca.key",
+            "-out",
+            "ca.pem",
+            "-days",
+            "2",
+            "-config",
+            "tsa.cnf",
+            "-extensions",
+            "ca",
+        ]);
+        authority.run(&[
+            "req",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            curve,
+            "-nodes",
+            "-keyout",
+            "tsa.key",
+            "-out",
+            "tsa.csr",
+            "-config",
+            "tsa.cnf",
+            "-subj",
+            "/CN=Stamps for tests",
+        ]);
+        authority.run(&[
+            "x509",
+            "-req",
+            "-in",
+            "tsa.csr",
+            "-CA",
+            "ca.pem",
+            "-CAkey",
+            "ca.key",
+            "-CAcreateserial",
+            "-days",
+            "2",
+            "-extfile",
+            "tsa.cnf",
+            "-extensions",
+            "leaf",
+            "-out",
+            "tsa.pem",
+        ]);
+        authority
+    }
+
+    fn run(&self, args: &[&str]) {
+        let ended = Command::new(&self.openssl).args(args).current_dir(&self.dir).output().expect("openssl runs");
+        assert!(ended.status.success(), "{args:?}: {}", String::from_utf8_lossy(&ended.stderr));
+    }
+
+    /// Answers a request.
+    fn answer(&self, request: &Path, answer: &Path) {
+        let (request, answer) = (arg(request), arg(answer));
+        self.run(&["ts", "-reply", "-config", "tsa.cnf", "-queryfile", request, "-out", answer]);
+    }
+
+    fn verifies(&self, data: &Path, answer: &Path) -> bool {
+        let args = ["ts", "-verify", "-data", arg(data), "-in", arg(answer), "-CAfile", "ca.pem"];
+        Command::new(&self.openssl).args(args).current_dir(&self.dir).output().expect("openssl runs").status.success()
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    medseal::durable::replace(path, bytes, 0o644).expect("written");
+}
+
+fn arg(path: &Path) -> &str {
+    path.to_str().expect("a path")
+}
+
+fn asked(site: &Site, path: &Path) -> u64 {
+    site.run(&["audit", "stamp", "--request", arg(path)]).ok().json["entries"].as_u64().expect("a size")
+}
+
+#[test]
+fn a_checkpoint_is_stamped_and_openssl_verifies_what_the_export_carries() {
+    let Some(openssl) = needs::tool("openssl") else { return };
+    let two = Two::at_rest();
+    let (site, folder) = (&two.hospital, two.folder.path());
+    let authority = Authority::make(openssl, folder.join("authority"));
+    let (request, answer) = (folder.join("now.tsq"), folder.join("now.tsr"));
+    let size = asked(site, &request);
+    authority.answer(&request, &answer);
+    let kept = site.run(&["audit", "stamp", "--response", arg(&answer)]).ok();
+    assert_eq!(kept.json["entries"], size);
+    assert!(kept.json["at"].as_str().is_some_and(|at| at.starts_with("20")), "{}", kept.stdout);
+    assert_eq!(site.run(&["audit", "stamp"]).ok().json["items"].as_array().map(Vec::len), Some(1));
+    assert_ne!(site.run(&["audit", "stamp", "--response", arg(&answer)]).status, 0, "once is enough");
+
+    grow(site, &two.institute, 1);
+    let export = folder.join("export");
+    site.run(&["audit", "export", arg(&export)]).ok();
+    let (note, stamp) = (export.join(format!("stamps/{size}.note")), export.join(format!("stamps/{size}.tsr")));
+    assert!(authority.verifies(&note, &stamp));
+    let stamped = Checkpoint::claimed(&std::fs::read(&note).expect("a note")).expect("a note");
+    assert_eq!(stamped.size, size);
+    site.run(&["audit", "compare", arg(&note), arg(&export.join("checkpoint"))]).ok();
+    site.run(&["audit", "verify", arg(&export)]).ok();
+    if let Some(python) = needs::tool("python3") {
+        let ended = Command::new(python).arg("verify.py").current_dir(&export).output().expect("python runs");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    }
+    // Another note than the one that was stamped.
+    assert!(!authority.verifies(&export.join("checkpoint"), &stamp));
+    let mut changed = std::fs::read(&note).expect("a note");
+    changed[0] ^= 1;
+    write(&note, &changed);
+    assert!(!authority.verifies(&note, &stamp));
+    assert_eq!(site.run(&["audit", "verify", arg(&export)]).status, 1, "a changed stamp is a finding");
+}
+
+#[test]
+fn an_answer_about_something_else_is_not_kept() {
+    let Some(openssl) = needs::tool("openssl") else { return };
+    let two = Two::at_rest();
+    let (site, folder) = (&two.hospital, two.folder.path());
+    let authority = Authority::make(openssl, folder.join("authority"));
+    let (ours, theirs, answer) = (folder.join("ours.tsq"), folder.join("theirs.tsq"), folder.join("answer.tsr"));
+    asked(site, &ours);
+    asked(&two.institute, &theirs);
+    authority.answer(&theirs, &answer);
+    let refused = site.run(&["audit", "stamp", "--response", arg(&answer)]);
+    assert!(
+        refused.status == 1 && refused.stdout.contains("nothing that was asked"),
+        "{}{}",
+        refused.stdout,
+        refused.stderr
+    );
+    // The authority says no, or says nothing that is an answer.
+    write(&folder.join("no.tsr"), b"\x30\x05\x30\x03\x02\x01\x02");
+    assert_eq!(site.run(&["audit", "stamp", "--response", arg(&folder.join("no.tsr"))]).status, 1);
+    authority.answer(&ours, &answer);
+    let whole = std::fs::read(&answer).expect("an answer");
+    for (name, bytes) in [("cut", &whole[..whole.len() - 1]), ("text", b"an answer".as_slice())] {
+        write(&folder.join(name), bytes);
+        assert_eq!(site.run(&["audit", "stamp", "--response", arg(&folder.join(name))]).status, 2, "{name}");
+    }
+    assert!(site.run(&["audit", "stamp"]).ok().json["items"].as_array().is_some_and(Vec::is_empty));
+    site.run(&["audit", "stamp", "--response", arg(&answer)]).ok();
+}
