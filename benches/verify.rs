@@ -1,7 +1,8 @@
-//! How fast is a log verified, beside the limit that hashing sets? One core, 200,000 leaves of about 600 bytes.
+//! How fast is a log verified, beside the limit that hashing sets? 500,000 leaves of about 600 bytes.
 //!
-//! Prints leaves per second for SHA-256 over the leaves alone, for the chain and the tree from memory, and for a whole
-//! export from the disk, with the ratio to the first; all in one run, since machines and loads differ.
+//! Prints leaves per second for SHA-256 over the leaves alone on one core, for the walk that names what is wrong, for the
+//! entries' files and for a whole export, on one core and on all, with the ratio to the first; all in one run, since
+//! machines and loads differ.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 #![allow(clippy::cast_precision_loss, reason = "rates are rounded anyway")]
@@ -12,26 +13,33 @@ use std::time::Instant;
 use medseal::audit::export::{ExportWriter, verify_export};
 use medseal::audit::note::{Checkpoint, LogKey};
 use medseal::audit::tree::Frontier;
-use medseal::audit::verify::{Against, Behind, verify_lines};
+use medseal::audit::verify::{Against, Behind, verify_files, verify_lines};
 use medseal::clock::Timestamp;
 use medseal::json::Object;
 use medseal::leaf::{self, Draft, NO_LEAF};
 use medseal::signature::NoteSigner;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-const LEAVES: u64 = 200_000;
+const LEAVES: u64 = 500_000;
 const RUNS: usize = 3;
 
 fn main() {
+    if !std::env::args().any(|argument| argument == "--bench") {
+        // Compiled by `cargo test --all-targets`, which wants no numbers.
+        return;
+    }
     let lines = lines();
     let bytes: usize = lines.iter().map(Vec::len).sum();
-    println!("{LEAVES} leaves of {} bytes on average; best of {RUNS} runs, one core", bytes / lines.len());
-
+    println!("{LEAVES} leaves of {} bytes on average; best of {RUNS} runs", bytes / lines.len());
+    let all = sched_getaffinity(None).expect("this process runs somewhere");
+    only(&one_of(&all));
     let hashing = rate(|| {
         for line in &lines {
             black_box(leaf::hash(line));
         }
     });
-    println!("SHA-256 alone     {hashing:>12.0} leaves/s");
+    println!("{:<40}{hashing:>12.0} leaves/s", "SHA-256 alone, one core");
+    let told = |what: &str, rate: f64| println!("{what:<40}{rate:>12.0} leaves/s   {:.2} of hashing", rate / hashing);
 
     let signer = NoteSigner::from_seed(&[7; 32]);
     let mut tree = Frontier::new();
@@ -47,11 +55,11 @@ fn main() {
         trusted: None,
         behind: Behind::Finding,
     };
-    let memory = rate(|| {
+    let walk = rate(|| {
         let report = verify_lines(lines.iter().cloned().map(Ok), &against, |_| ()).expect("lines in memory");
         assert!(report.ok);
     });
-    println!("chain and tree    {memory:>12.0} leaves/s   {:.2} of hashing", memory / hashing);
+    told("the walk, from memory", walk);
 
     let home = tempfile::tempdir().expect("a folder");
     let out = home.path().join("export");
@@ -60,11 +68,34 @@ fn main() {
         export.entry(line).expect("an entry");
     }
     export.finish().expect("a whole export");
-    let disk = rate(|| {
-        let found = verify_export(&out, std::slice::from_ref(&key), None, |_| ()).expect("an export");
-        assert!(found.report.ok);
-    });
-    println!("an export on disk {disk:>12.0} leaves/s   {:.2} of hashing", disk / hashing);
+    drop(lines);
+    let entries = std::fs::read_dir(&out).expect("the export").map(|file| file.expect("a file").path());
+    let entries: Vec<_> = entries.filter(|path| path.extension().is_some_and(|kind| kind == "jsonl")).collect();
+    for cores in [one_of(&all), all] {
+        only(&cores);
+        let count = std::thread::available_parallelism().expect("this process runs somewhere");
+        let files = rate(|| {
+            let report = verify_files(&entries, None, &against, |_| ()).expect("the entries");
+            assert!(report.ok);
+        });
+        told(&format!("the entries' files, cores: {count}"), files);
+        let export = rate(|| {
+            let found = verify_export(&out, std::slice::from_ref(&key), None, |_| ()).expect("an export");
+            assert!(found.report.ok);
+        });
+        told(&format!("a whole export, cores: {count}"), export);
+    }
+}
+
+/// Lets this process run on these cores only.
+fn only(cores: &CpuSet) {
+    sched_setaffinity(None, cores).expect("they are ours");
+}
+
+fn one_of(all: &CpuSet) -> CpuSet {
+    let mut one = CpuSet::new();
+    one.set((0..CpuSet::MAX_CPU).find(|core| all.is_set(*core)).expect("one of them"));
+    one
 }
 
 /// Leaves per second of the best run.
@@ -90,7 +121,7 @@ fn lines() -> Vec<Vec<u8>> {
             ("policy", leaf::hash(&seq.to_be_bytes()).to_string().into()),
             ("purpose", "TREAT".into()),
             ("sealed_sha256", leaf::hash(&seq.to_le_bytes()).to_string().into()),
-            ("to", "charité-berlin".into()),
+            ("to", "charite-berlin".into()),
         ]
         .map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value))
         .into();

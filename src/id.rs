@@ -292,7 +292,18 @@ impl Digest {
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The 64 hex digits as which it is shown, without a formatter: a verifier compares millions of them.
+    pub fn to_hex(&self) -> [u8; 64] {
+        let mut text = [0; 64];
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(self.0) {
+            *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        }
+        text
+    }
 }
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 impl FromStr for Digest {
     type Err = IdError;

@@ -160,17 +160,29 @@ impl Leaf {
 impl Link {
     /// Reads the link of a line without parsing the rest; `None` if the line does not start as a leaf does.
     pub fn read(line: &[u8]) -> Option<Self> {
-        let rest = line.strip_prefix(b"{\"_prev\":\"")?;
-        let (prev, rest) = rest.split_at_checked(64)?;
-        let rest = rest.strip_prefix(b"\",\"_seq\":")?;
-        let (digits, rest) = rest.split_at(rest.iter().position(|byte| !byte.is_ascii_digit())?);
-        let rest = rest.strip_prefix(b",\"_t\":\"")?;
-        let at = *rest.first_chunk::<STAMP_BYTES>()?;
-        if !matches!(rest.get(STAMP_BYTES..STAMP_BYTES + 2)?, b"\"," | b"\"}") || !has_stamp_shape(&at) {
-            return None;
-        }
-        Some(Self { prev: read_hex(prev.first_chunk()?)?, seq: read_decimal(digits)?, at })
+        let (prev, seq, at) = beginning(line)?;
+        Some(Self { prev: read_hex(prev)?, seq, at })
     }
+
+    /// The link of a line that follows the leaf `prev` in the place `seq`; `None` for any other line.
+    pub fn of_next(line: &[u8], prev: &Digest, seq: u64) -> Option<Self> {
+        let (named, found, at) = beginning(line)?;
+        (found == seq && *named == prev.to_hex()).then_some(Self { prev: *prev, seq, at })
+    }
+}
+
+/// The texts at the fixed offsets: what names the leaf before, the place, the time.
+fn beginning(line: &[u8]) -> Option<(&[u8; 64], u64, [u8; STAMP_BYTES])> {
+    let rest = line.strip_prefix(b"{\"_prev\":\"")?;
+    let (prev, rest) = rest.split_first_chunk()?;
+    let rest = rest.strip_prefix(b"\",\"_seq\":")?;
+    let (digits, rest) = rest.split_at(rest.iter().position(|byte| !byte.is_ascii_digit())?);
+    let rest = rest.strip_prefix(b",\"_t\":\"")?;
+    let at = *rest.first_chunk::<STAMP_BYTES>()?;
+    if !matches!(rest.get(STAMP_BYTES..STAMP_BYTES + 2)?, b"\"," | b"\"}") || !has_stamp_shape(&at) {
+        return None;
+    }
+    Some((prev, read_decimal(digits)?, at))
 }
 
 fn read_hex(text: &[u8; 64]) -> Option<Digest> {

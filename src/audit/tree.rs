@@ -2,8 +2,6 @@
 //!
 //! Rule: only the right edge is kept, at most 64 hashes; the leaves themselves are the tree.
 
-use sha2::{Digest as _, Sha256};
-
 use crate::id::Digest;
 
 /// The right edge of a tree: the roots of its full subtrees, the largest first.
@@ -26,14 +24,20 @@ impl Frontier {
 
     /// Adds the hash of the next leaf.
     pub fn push(&mut self, leaf: Digest) {
-        let mut node = leaf;
-        // Each trailing one bit of the old size is a full subtree that the new leaf completes.
-        for _ in 0..self.size.trailing_ones() {
+        self.push_subtree(0, leaf);
+    }
+
+    /// Adds the root of the next 2^level leaves. The size is a multiple of their number.
+    pub(super) fn push_subtree(&mut self, level: u32, root: Digest) {
+        debug_assert!(self.size.is_multiple_of(1 << level), "a subtree stands where its leaves would");
+        let mut node = root;
+        // Each trailing one bit of the old size is a full subtree that the new one completes.
+        for _ in 0..(self.size >> level).trailing_ones() {
             let left = self.peaks.pop().expect("a tree has one peak for each bit of its size");
             node = parent(&left, &node);
         }
         self.peaks.push(node);
-        self.size += 1;
+        self.size += 1 << level;
     }
 
     /// The root over all leaves so far; of no leaves, the SHA-256 of nothing.
@@ -63,8 +67,11 @@ impl Frontier {
 
 /// The hash of an inner node: SHA-256(0x01 || left || right).
 pub(super) fn parent(left: &Digest, right: &Digest) -> Digest {
-    let node = Sha256::new().chain_update([1]).chain_update(left.as_bytes()).chain_update(right.as_bytes());
-    Digest::from_bytes(node.finalize().into())
+    // In one piece: for so few bytes, handing them over one by one costs as much as hashing them.
+    let mut node = [1; 65];
+    node[1..33].copy_from_slice(left.as_bytes());
+    node[33..].copy_from_slice(right.as_bytes());
+    Digest::of(&node)
 }
 
 #[cfg(test)]

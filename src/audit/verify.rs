@@ -2,18 +2,26 @@
 //!
 //! Rule: it believes nothing that it has not hashed, and it needs nothing of the gateway that wrote the lines.
 
+mod cores;
+mod lines;
+
 use std::collections::BTreeSet;
 use std::io;
+use std::num::NonZero;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::audit::happened::ERASURE;
 use crate::audit::note::{Checkpoint, LogKey, NoteError};
-use crate::audit::reader::{Detail, DetailError, Opening, Reader};
+use crate::audit::reader::{Detail, DetailError, OPENING_BYTES_MAX, Opening, Reader};
 use crate::audit::tree::Frontier;
 use crate::id::{Digest, SubjectId};
 use crate::json::{self, JsonError};
 use crate::leaf::{self, LEAF_BYTES_MAX, Leaf, Link, NO_LEAF};
+
+use self::cores::Sound;
+pub(super) use self::lines::Lines;
 
 /// What a verification found.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -118,6 +126,35 @@ pub enum Behind {
     Finding,
 }
 
+/// Verifies the entries in these files, in order, together with the details that were opened, on every core. Calls
+/// `progress` with the number of entries now and then.
+pub fn verify_files(
+    files: &[PathBuf],
+    details: Option<&PathBuf>,
+    against: &Against<'_>,
+    mut progress: impl FnMut(u64),
+) -> io::Result<Report> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let checkpoint = against.checkpoint.map(|note| Checkpoint::open(note, against.keys));
+    let signed = checkpoint.as_ref().and_then(|checkpoint| checkpoint.as_ref().ok());
+    let mut walk = Walk::new(signed, against.trusted);
+    let lines = |files: &[PathBuf], bytes_max| Lines::of(files.to_vec(), bytes_max);
+    let openings = lines(details.cloned().as_slice(), OPENING_BYTES_MAX);
+    let Some(sound) = cores::sound(files, &walk.sizes(), cores, &mut progress)? else {
+        return verify_with_details(lines(files, LEAF_BYTES_MAX), openings, against, progress);
+    };
+    walk.arrive(sound);
+    let mut openings = Details::new(openings);
+    if details.is_some() {
+        for (seq, line) in (0..).zip(lines(files, LEAF_BYTES_MAX)) {
+            openings.compare(seq, &line?)?;
+        }
+    }
+    let compared = walk.compare(checkpoint.as_ref().map(Result::as_ref), against);
+    let finding = compared.or(openings.end()?);
+    Ok(walk.report(signed, openings.opened, finding))
+}
+
 /// Verifies lines, without their final newlines. Calls `progress` with the number of entries now and then.
 pub fn verify_lines(
     lines: impl Iterator<Item = io::Result<Vec<u8>>>,
@@ -156,15 +193,7 @@ pub fn verify_with_details(
         finding = walk.compare(checkpoint, against).or(details.end()?);
     }
     progress(walk.seq);
-    Ok(Report {
-        ok: finding.is_none(),
-        entries: walk.seq,
-        signed: signed.map_or(0, |signed| signed.size.min(walk.seq)),
-        details: details.opened,
-        erased: 0,
-        root: walk.frontier.root(),
-        finding,
-    })
+    Ok(walk.report(signed, details.opened, finding))
 }
 
 /// Opens every detail of a home's own log and compares it with its entry; `Ok(Err(..))` is the first that does not fit.
@@ -261,6 +290,32 @@ enum Suspect {
 impl Walk {
     fn new(signed: Option<&Checkpoint>, trusted: Option<&Checkpoint>) -> Self {
         Self { seq: 0, frontier: Frontier::new(), newest: None, signed: Mark::at(signed), trusted: Mark::at(trusted) }
+    }
+
+    /// The sizes at which the root is wanted.
+    fn sizes(&self) -> Vec<u64> {
+        [&self.signed, &self.trusted].into_iter().filter_map(|mark| mark.size).collect()
+    }
+
+    /// Stands at the end of a log that was read another way.
+    fn arrive(&mut self, Sound { tree, roots }: Sound) {
+        self.seq = tree.size();
+        self.frontier = tree;
+        for mark in [&mut self.signed, &mut self.trusted] {
+            mark.found = roots.iter().find(|(size, _)| mark.size == Some(*size)).map(|(_, root)| *root);
+        }
+    }
+
+    fn report(&self, signed: Option<&Checkpoint>, details: u64, finding: Option<Finding>) -> Report {
+        Report {
+            ok: finding.is_none(),
+            entries: self.seq,
+            signed: signed.map_or(0, |signed| signed.size.min(self.seq)),
+            details,
+            erased: 0,
+            root: self.frontier.root(),
+            finding,
+        }
     }
 
     fn step(&mut self, line: &[u8]) -> Result<(), Suspect> {

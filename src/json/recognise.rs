@@ -8,10 +8,89 @@ use unicode_normalization::is_nfc;
 use super::{DEPTH_MAX, INTEGER_MAX, JsonError, is_key};
 
 pub(super) fn recognise(bytes: &[u8]) -> Result<(), JsonError> {
+    if is_surely_strict(bytes) {
+        return Ok(());
+    }
     let mut text = Text { bytes, at: 0 };
     text.value(0)?;
     if text.at == bytes.len() { Ok(()) } else { Err(JsonError::NotStrict { at: text.at + 1 }) }
 }
+
+/// Whether it is an object of strings, numbers and truths, in which every byte stands for itself: nearly every leaf is.
+/// `false` says nothing.
+fn is_surely_strict(bytes: &[u8]) -> bool {
+    if bytes.first() != Some(&b'{') || !all_stand_for_themselves(bytes) {
+        return false;
+    }
+    // Nothing is escaped: the next quote is the end of a key or a string.
+    let (mut rest, mut before): (_, &[u8]) = (&bytes[1..], b"");
+    loop {
+        let Some(key) = rest.strip_prefix(b"\"") else { return false };
+        let length = key.iter().take_while(|byte| KEY_BYTES[usize::from(**byte)]).count();
+        let (key, value) = key.split_at(length);
+        let Some(value) = value.strip_prefix(b"\":") else { return false };
+        // Outermost keys start with no digit. Most differ in their first letter already.
+        let sorted = match (key.first(), before.first()) {
+            (Some(first), Some(earlier)) if first != earlier => first > earlier,
+            _ => key > before,
+        };
+        if !sorted || key[0].is_ascii_digit() {
+            return false;
+        }
+        before = key;
+        let length = match value {
+            [b'"', text @ ..] => match quote(text) {
+                Some(length) => length + 2,
+                None => return false,
+            },
+            // Up to 15 digits every number is small enough.
+            [b'1'..=b'9', ..] => value.iter().take(15).take_while(|byte| byte.is_ascii_digit()).count(),
+            [b'0', ..] => 1,
+            [b't', b'r', b'u', b'e', ..] => 4,
+            [b'f', b'a', b'l', b's', b'e', ..] => 5,
+            _ => return false,
+        };
+        match &value[length..] {
+            [b',', next @ ..] => rest = next,
+            [b'}'] => return true,
+            _ => return false,
+        }
+    }
+}
+
+/// ASCII but backslash and control characters; unlike [`is_plain`], a quote does, too.
+fn all_stand_for_themselves(bytes: &[u8]) -> bool {
+    let is_other = |byte: u8| u8::from(byte.wrapping_sub(b' ') > b'~' - b' ') | u8::from(byte == b'\\');
+    // Whole chunks without a branch for each byte, which the compiler makes wide instructions of.
+    let (chunks, rest) = bytes.as_chunks::<64>();
+    let none = |bytes: &[u8]| bytes.iter().fold(0, |other, byte| other | is_other(*byte)) == 0;
+    chunks.iter().all(|chunk| none(chunk)) && none(rest)
+}
+
+/// Where the first quote stands, eight bytes at a time.
+fn quote(bytes: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xff;
+    let (chunks, rest) = bytes.as_chunks::<8>();
+    for (number, chunk) in chunks.iter().enumerate() {
+        // A byte of zero where the quote was; the lowest one is marked rightly, whatever stands above it.
+        let quotes = u64::from_le_bytes(*chunk) ^ (ONES * u64::from(b'"'));
+        let marked = quotes.wrapping_sub(ONES) & !quotes & (ONES << 7);
+        if marked != 0 {
+            return Some(number * 8 + (marked.trailing_zeros() / 8) as usize);
+        }
+    }
+    rest.iter().position(|byte| *byte == b'"').map(|at| chunks.len() * 8 + at)
+}
+
+/// Of what keys are made.
+const KEY_BYTES: [bool; 256] = {
+    let (mut table, mut byte) = ([false; 256], 0_u8);
+    while byte < u8::MAX {
+        table[byte as usize] = matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_');
+        byte += 1;
+    }
+    table
+};
 
 struct Text<'a> {
     bytes: &'a [u8],
@@ -203,7 +282,8 @@ mod tests {
         to_line(&tree).is_ok_and(|line| line.as_bytes() == bytes)
     }
 
-    const LINES: [&str; 9] = [
+    const LINES: [&str; 10] = [
+        r#"{"_prev":"00","a":"b c","d":false,"e":true,"f":0,"g":123456789012345}"#,
         r#"{"_prev":"00","_seq":12,"a":{"b":[1,-2,0,true,false,"x"],"c":{}},"d":[]}"#,
         "{\"a\":\"Zürich \u{7f}\u{2028}😀\",\"b\":\"\\\"\\\\\\b\\f\\n\\r\\t\\u001f\\u0000\\u000b/\"}",
         "{\"a\":\"\\t\u{308}\",\"b\":\"\\n\u{301}ü\"}",

@@ -6,17 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::thread;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::read::{Lines, entry_files, read_small};
+use super::read::{entry_files, read_small};
 use super::{CHECKPOINT, DETAILS, KEY, SUMS, derived};
 use crate::audit::note::{Checkpoint, LogKey};
-use crate::audit::reader::OPENING_BYTES_MAX;
-use crate::audit::verify::{Against, Behind, Finding, Kind, Report, verify_with_details};
+use crate::audit::verify::{Against, Behind, Finding, Kind, Report, verify_files};
 use crate::id::Digest;
-use crate::leaf::LEAF_BYTES_MAX;
 
 /// What the verification of an export found.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -43,17 +42,21 @@ pub fn verify_export(
     let keys = if self_asserted { own_key(dir)?.into_iter().collect() } else { keys.to_vec() };
     let note = read_small(dir, CHECKPOINT)?;
     let against = Against { checkpoint: Some(&note), keys: &keys, trusted, behind: Behind::Finding };
-    let lines = Lines::of(entry_files(dir)?, LEAF_BYTES_MAX);
     let details = Some(dir.join(DETAILS)).filter(|path| path.exists());
-    let details = Lines::of(details.into_iter().collect(), OPENING_BYTES_MAX);
-    let mut report = verify_with_details(lines, details, &against, progress)?;
-    let key = keys.into_iter().find(|key| Checkpoint::open(&note, std::slice::from_ref(key)).is_ok());
+    let entries = entry_files(dir)?;
+    let key = keys.iter().find(|key| Checkpoint::open(&note, std::slice::from_ref(key)).is_ok()).cloned();
+    // Two looks at the same bytes, one beside the other: the entries as a log, and every file as SHA256SUMS names it.
+    let (report, files) = thread::scope(|scope| {
+        let files = scope.spawn(|| key.as_ref().map_or(Ok(None), |key| check_files(dir, &note, key)));
+        let report = verify_files(&entries, details.as_ref(), &against, progress);
+        (report, files.join().expect("looking at files does not panic"))
+    });
+    let mut report = report?;
     if report.finding.is_none()
-        && let Some(key) = &key
+        && let Some(message) = files?
     {
-        report.finding =
-            check_files(dir, &note, key)?.map(|message| Finding { seq: report.entries, kind: Kind::BadFile, message });
-        report.ok = report.finding.is_none();
+        report.finding = Some(Finding { seq: report.entries, kind: Kind::BadFile, message });
+        report.ok = false;
     }
     Ok(ExportReport { report, key, self_asserted })
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::durable;
 use crate::json::Object;
 use crate::leaf::Draft;
 use crate::signature::NoteSigner;
@@ -260,4 +261,76 @@ fn an_opened_detail_fits_its_entry_or_is_a_finding() {
     assert_eq!(verify(&[good.replace(":{", ": {")]).1, bad);
     assert_eq!(verify(&[good.clone(), good.clone()]).1, Some((0, Kind::DetailMismatch)));
     assert_eq!(verify(&[good.replace("\"seq\":0", "\"seq\":1")]).1, Some((1, Kind::DetailMismatch)));
+}
+
+/// What the walk says of the lines, and what the cores say of the same lines in files.
+fn both(lines: &[Vec<u8>], per_file: usize, note: &str, trusted: Option<&Checkpoint>) -> (Report, Report) {
+    let folder = tempfile::tempdir().unwrap();
+    let against = Against { checkpoint: Some(note.as_bytes()), keys: &keys(), trusted, behind: Behind::Finding };
+    let mut files = Vec::new();
+    for (number, lines) in lines.chunks(per_file).enumerate() {
+        let path = folder.path().join(number.to_string());
+        let mut text = lines.join(&b'\n');
+        // The last line of a file need not end with a newline.
+        if number % 2 == 0 {
+            text.push(b'\n');
+        }
+        durable::write_new(&path, &text, 0o600).unwrap();
+        files.push(path);
+    }
+    (verify(lines, note, trusted), verify_files(&files, None, &against, |_| ()).unwrap())
+}
+
+#[test]
+fn many_cores_say_what_one_walk_says() {
+    let good = lines(700);
+    let signed = checkpoint(&good);
+    let note = signed.sign(&signer());
+    for size in [1, 2, 3, 255, 256, 257, 511, 699, 700] {
+        let trusted = checkpoint(&good[..size]);
+        let (walk, cores) = both(&good, 100, &note, Some(&trusted));
+        assert!(cores.ok, "{cores:?}");
+        assert_eq!(walk, cores);
+        let (walk, cores) = both(&good[..size], 64, &note, Some(&trusted));
+        assert_eq!(walk, cores, "{size} of 700 entries");
+    }
+    for at in [0, 1, 99, 100, 350, 698, 699] {
+        for harm in 0..5 {
+            let mut bad = good.clone();
+            match harm {
+                0 => edit(&mut bad[at], "entry number", "entry nombre"),
+                1 => drop(bad.remove(at)),
+                2 => bad.swap(at, (at + 7) % 700),
+                3 => bad.insert(at, good[(at + 350) % 700].clone()),
+                _ => bad[at].push(b' '),
+            }
+            let (walk, cores) = both(&bad, 100, &note, None);
+            assert!(!walk.ok);
+            assert_eq!(walk, cores, "harm {harm} at {at}");
+        }
+    }
+}
+
+#[test]
+fn the_roots_at_any_two_sizes_are_those_of_the_tree_whatever_the_blocks() {
+    let good = lines(70);
+    let folder = tempfile::tempdir().unwrap();
+    for per_file in [1, 3, 8, 33, 70] {
+        let mut files = Vec::new();
+        for (number, lines) in good.chunks(per_file).enumerate() {
+            let path = folder.path().join(format!("{per_file}-{number}"));
+            durable::write_new(&path, &lines.join(&b'\n'), 0o600).unwrap();
+            files.push(path);
+        }
+        for (signed, trusted) in (0..=70).flat_map(|signed| [(signed, 70 - signed), (signed, signed / 3)]) {
+            for cores in [1, 3] {
+                let sound = cores::sound(&files, &[signed, trusted], cores, &mut |_| ()).unwrap().unwrap();
+                assert_eq!(sound.tree.root(), checkpoint(&good).root);
+                for size in [signed, trusted] {
+                    let root = checkpoint(&good[..usize::try_from(size).unwrap()]).root;
+                    assert!(sound.roots.contains(&(size, root)), "the root of {size} in files of {per_file}");
+                }
+            }
+        }
+    }
 }
