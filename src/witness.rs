@@ -18,7 +18,7 @@ use crate::id::{Digest, InstitutionId};
 
 pub use ask::{AtStart, ask_before_signing, run};
 pub use bring::bring;
-pub use kept::{countersigned, countersigned_now, covered, keep_brought};
+pub use kept::{countersigned, countersigned_now, covered, keep_brought, with_signatures};
 pub use take::{NotSigned, seen, take};
 
 /// Keeps what contradicts each other, beside the store. `None`: it is kept already, or there is too much of this partner.

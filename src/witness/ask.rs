@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::kept::{COUNTERSIGNED, covered};
+use super::kept::{covered, keep_signed};
 use super::{alarm, keep_evidence};
 use crate::audit::happened::Happened;
 use crate::audit::note::{Checkpoint, NoteError, WitnessKey};
@@ -210,10 +210,7 @@ fn signed(
             .filter(|before| Checkpoint::claimed(before.as_bytes()).is_ok_and(|before| before == *newest));
         let merged = Checkpoint::merge(before.unwrap_or(note), lines);
         kept = merged.map(|merged| {
-            let path = gateway.home.head().join(COUNTERSIGNED);
-            if let Err(error) = durable::replace(&path, merged.as_bytes(), 0o644) {
-                tracing::error!(%error, "the countersigned checkpoint could not be kept");
-            }
+            keep_signed(gateway, &merged);
             ours.note = Some(merged);
             ours.signed.insert(partner.id().clone(), (newest.size, now));
         });

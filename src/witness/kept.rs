@@ -37,28 +37,56 @@ pub async fn countersigned_now(gateway: &Gateway, note: &str) -> Result<String, 
     }
     let found = tokio::time::timeout(patience, waiting).await.ok();
     // Too few signatures are still signatures.
-    let some = || {
-        countersigned(gateway)
-            .filter(|found| Checkpoint::claimed(found.as_bytes()) == Checkpoint::claimed(note.as_bytes()))
-    };
-    Ok(found.or_else(some).unwrap_or_else(|| note.to_owned()))
+    Ok(found.unwrap_or_else(|| with_signatures(gateway, note)))
 }
 
 /// The newest note that enough have signed under, or else the one with any signature: what partners signed, or what a
 /// person brought. `None` before the first.
 pub fn countersigned(gateway: &Gateway) -> Option<String> {
-    let read = |name| fs::read_to_string(gateway.home.head().join(name)).ok();
-    let signed = gateway.witnessing.ours().note.or_else(|| read(COUNTERSIGNED));
-    let (Some(signed), Some(brought)) = (&signed, read(BROUGHT)) else { return signed.or_else(|| read(BROUGHT)) };
+    best(gateway, kept(gateway))
+}
+
+/// A note of ours with every signature under it that is kept.
+pub fn with_signatures(gateway: &Gateway, note: &str) -> String {
     let claimed = |note: &str| Checkpoint::claimed(note.as_bytes()).ok();
-    if claimed(signed) == claimed(&brought)
-        && let Some((_, lines)) = brought.rsplit_once("\n\n")
+    let same = kept(gateway).into_iter().filter(|found| claimed(found) == claimed(note));
+    same.fold(note.to_owned(), |note, found| {
+        let lines = found.rsplit_once("\n\n").map_or("", |(_, lines)| lines);
+        Checkpoint::merge(&note, lines).unwrap_or(note)
+    })
+}
+
+fn kept(gateway: &Gateway) -> Vec<String> {
+    let read = |name| fs::read_to_string(gateway.home.head().join(name)).ok();
+    [gateway.witnessing.ours().note, read(COUNTERSIGNED), read(BROUGHT)].into_iter().flatten().collect()
+}
+
+/// Keeps the note of the newest round, unless an older one says more: not everybody signs at the same moment.
+pub(super) fn keep_signed(gateway: &Gateway, note: &str) {
+    let path = gateway.home.head().join(COUNTERSIGNED);
+    let before = fs::read_to_string(&path).ok();
+    let kept = best(gateway, [before.clone(), Some(note.to_owned())].into_iter().flatten().collect());
+    if let Some(kept) = kept.filter(|kept| Some(kept) != before.as_ref())
+        && let Err(error) = durable::replace(&path, kept.as_bytes(), 0o644)
     {
-        return Checkpoint::merge(signed, lines).ok();
+        tracing::error!(%error, "the countersigned checkpoint could not be kept");
+    }
+}
+
+/// The note that counts for most: enough signatures first, then the most entries. Notes of one checkpoint count together.
+fn best(gateway: &Gateway, notes: Vec<String>) -> Option<String> {
+    let claimed = |note: &str| Checkpoint::claimed(note.as_bytes()).ok();
+    let mut distinct: Vec<String> = Vec::new();
+    for note in notes {
+        let same = distinct.iter_mut().find(|known| claimed(known) == claimed(&note));
+        match (same, note.rsplit_once("\n\n")) {
+            (Some(known), Some((_, lines))) => *known = Checkpoint::merge(known, lines).ok()?,
+            _ => distinct.push(note),
+        }
     }
     let (policy, _) = gateway.trust().ok()?;
     let rank = |note: &String| policy.judge(note.as_bytes()).ok().map(|standing| (standing.enough, standing.entries));
-    [signed.clone(), brought].into_iter().max_by_key(rank)
+    distinct.into_iter().max_by_key(rank)
 }
 
 /// Keeps a note that a person brought, in place of the one before it.
@@ -78,7 +106,7 @@ pub fn covered(gateway: &Gateway) -> Result<u64, Problem> {
 }
 
 /// The newest countersigned checkpoint, beside the newest checkpoint.
-pub(super) const COUNTERSIGNED: &str = "countersigned";
+const COUNTERSIGNED: &str = "countersigned";
 
 /// The newest note that a person brought.
 const BROUGHT: &str = "brought";

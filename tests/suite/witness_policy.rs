@@ -6,7 +6,7 @@ use medseal::audit::note::WitnessKey;
 use medseal::signature::NoteSigner;
 
 use crate::site::Site;
-use crate::witness::{Two, grow, log_key, until_signed, witness_key};
+use crate::witness::{Two, grow, log_key, until_signed, wait, witness_key};
 
 /// Writes a policy for the hospital's log: the institute, a witness that never signs, and this quorum.
 fn policy(two: &Two, name: &str, quorum: &str) -> PathBuf {
@@ -79,6 +79,33 @@ fn a_proof_of_an_entry_counts_only_with_enough_signatures() {
     assert_eq!(proved.json["countersigned"].as_array().map(Vec::len), Some(1), "{}", proved.json);
     let both = policy(&two, "both", "group g all institute clinic\nquorum g\n");
     assert_eq!(two.hospital.run(&["audit", "verify", arg(&proof), "--policy", arg(&both)]).status, 1);
+}
+
+#[test]
+fn where_two_are_wanted_the_newest_note_that_both_signed_still_counts() {
+    let two = Two::at_rest();
+    let mut harbour = Site::init(two.folder.path(), "harbour", "NL");
+    harbour.start();
+    harbour.befriend(&two.hospital);
+    two.hospital.befriend(&harbour);
+    let text = format!(
+        "witness institute {}\nwitness harbour {}\ngroup both all institute harbour\nquorum both\n",
+        witness_key(&two.institute),
+        witness_key(&harbour)
+    );
+    write(&two.hospital.home.join("witness-policy"), &text);
+    wait("signed by both", &two.hospital, || two.hospital.run(&["audit", "verify"]).status == 0);
+    harbour.stop();
+    grow(&two.hospital, &two.institute, 1);
+    // One of them signs under what came since: too few, but what both have signed stays.
+    until_signed(&two.hospital);
+    let verified = two.hospital.run(&["audit", "verify"]).ok();
+    let (covered, entries) = (verified.json["quorum"]["entries"].as_u64(), verified.json["entries"].as_u64());
+    assert!(covered < entries && verified.json["quorum"]["enough"] == true, "{}", verified.stdout);
+    assert_eq!(verified.json["countersigned"].as_array().map(Vec::len), Some(2));
+    wait("overdue", &two.hospital, || two.hospital.run(&["audit", "alarms"]).stdout.contains("overdue"));
+    harbour.start();
+    wait("recovered", &two.hospital, || two.hospital.run(&["audit", "alarms"]).status == 0);
 }
 
 #[test]
