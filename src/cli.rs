@@ -146,13 +146,37 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error),
     };
     let context = Context { home: arguments.home, socket: arguments.socket, out: Output::new(arguments.json) };
-    let status = match perform(arguments.verb, &context) {
-        Ok(status) => status,
-        Err(failure) => {
-            context.out.failure(&failure);
-            failure.status()
-        }
+    ended(&context, perform(arguments.verb, &context))
+}
+
+/// Verifies an export of a log, or the proof of one entry, as `medseal audit verify` does; without a gateway, a home or
+/// the network.
+#[derive(Debug, Parser)]
+#[command(name = "medseal-verify", version, arg_required_else_help = true)]
+struct Alone {
+    /// Print one JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    verify: audit::Verify,
+}
+
+/// Runs the verifier alone and says how it ends.
+pub fn verify_alone(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Alone::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
     };
+    let context = Context { home: None, socket: None, out: Output::new(arguments.json) };
+    ended(&context, arguments.verify.alone(&context))
+}
+
+/// Says what went wrong, if anything did, and the exit status.
+fn ended(context: &Context, outcome: Outcome) -> ExitCode {
+    let status = outcome.unwrap_or_else(|failure| {
+        context.out.failure(&failure);
+        failure.status()
+    });
     ExitCode::from(status as u8)
 }
 

@@ -18,13 +18,14 @@ mod witness;
 pub(super) use alarms::say as say_alarms;
 use clap::Subcommand;
 
+pub(super) use self::verify::Verify;
 use super::Context;
 use super::failure::Outcome;
 
 /// The log: verified, shown, exported.
 #[derive(Debug, Subcommand)]
 pub(super) enum Audit {
-    Verify(verify::Verify),
+    Verify(Verify),
     Show(show::Show),
     Replay(replay::Replay),
     Export(export::Export),

@@ -118,12 +118,15 @@ impl Output {
         if self.json || !io::stderr().is_terminal() || bytes < PROGRESS_BYTES_MIN {
             return Progress(ProgressBar::hidden());
         }
-        let bar = ProgressBar::new(bytes);
-        let style = ProgressStyle::with_template("{msg} {bar:32} {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-        bar.set_style(style.expect("the template is one that indicatif reads"));
-        bar.set_message(what);
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Progress(bar)
+        Progress::new(what, bytes, "{msg} {bar:32} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
+    }
+
+    /// A bar over `count` things: shown on a terminal only, gone when it is dropped.
+    pub(crate) fn counting(self, what: &'static str, count: u64) -> Progress {
+        if self.json || !io::stderr().is_terminal() || count < PROGRESS_COUNT_MIN {
+            return Progress(ProgressBar::hidden());
+        }
+        Progress::new(what, count, "{msg} {bar:32} {human_pos}/{human_len} {per_sec} {eta}")
     }
 }
 
@@ -132,6 +135,19 @@ impl Output {
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
+    fn new(what: &'static str, whole: u64, template: &str) -> Self {
+        let bar = ProgressBar::new(whole);
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is one that indicatif reads"));
+        bar.set_message(what);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Self(bar)
+    }
+
+    /// So much is done.
+    pub(crate) fn reach(&self, done: u64) {
+        self.0.set_position(done);
+    }
+
     /// So many bytes more are done.
     pub(crate) fn advance(&self, bytes: u64) {
         self.0.inc(bytes);
@@ -151,6 +167,7 @@ fn cleaned(text: &str) -> String {
 
 /// Less than this needs no bar.
 const PROGRESS_BYTES_MIN: u64 = 16 << 20;
+const PROGRESS_COUNT_MIN: u64 = 500_000;
 
 #[cfg(test)]
 mod tests {

@@ -77,6 +77,7 @@ mod survey_hostile;
 mod survey_samples;
 mod tls_handshake;
 mod tree_proofs;
+mod verify_alone;
 mod whole_path;
 mod withdrawal_crash;
 mod withdrawal_doubt;

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{prove, trust};
-use crate::audit::export::{VERIFY_PY, verify_export};
+use crate::audit::export::{VERIFY_PY, read_note, verify_export};
 use crate::audit::note::{Checkpoint, LogKey, NoteKey};
 use crate::audit::trust::{TrustPolicy, verify_export_by};
 use crate::audit::verify::Kind;
@@ -54,14 +54,24 @@ pub(in crate::cli) struct Verify {
 
 impl Verify {
     pub(super) fn run(self, context: &Context) -> Outcome {
+        if self.export.is_some() {
+            return self.alone(context);
+        }
         let policy = self.policy.as_deref().map(trust::read).transpose()?;
+        let api = context.api()?;
+        let mut report = api.get("/v1/audit/verify")?;
+        trust::judge_home(&api, policy, &mut report)?;
+        context.out.say("the gateway checked its own log; an export shows it to others");
+        tell(context, report)
+    }
+
+    /// Verifies what was given, without a gateway.
+    pub(in crate::cli) fn alone(self, context: &Context) -> Outcome {
         let Some(export) = &self.export else {
-            let api = context.api()?;
-            let mut report = api.get("/v1/audit/verify")?;
-            trust::judge_home(&api, policy, &mut report)?;
-            context.out.say("the gateway checked its own log; an export shows it to others");
-            return tell(context, report);
+            return Err(Failure::bad_input(Reason::BadInput, "there is nothing to verify")
+                .hint("name the folder of an export, or a .tlog-proof file"));
         };
+        let policy = self.policy.as_deref().map(trust::read).transpose()?;
         match policy {
             _ if prove::is_proof(export) => self.proof(context, export, policy.as_ref()),
             Some(policy) => tell(context, self.by_policy(context, export, &policy)?),
@@ -82,8 +92,8 @@ impl Verify {
     fn by_policy(&self, context: &Context, export: &Path, policy: &TrustPolicy) -> Result<Value, Failure> {
         let trusted = self.trusted_checkpoint.as_deref();
         let trusted = trusted.map(|path| read_trusted(path, policy.logs(), export)).transpose()?;
-        let (report, standing) =
-            verify_export_by(export, policy, trusted.as_ref(), |_| ()).map_err(|error| unreadable(export, error))?;
+        let (report, standing) = verify_export_by(export, policy, trusted.as_ref(), progress(context, export))
+            .map_err(|error| unreadable(export, error))?;
         warn_of_script(context, export);
         let mut report = serde_json::to_value(&report).map_err(|error| Failure::unable(error.to_string()))?;
         if let Some(standing) = standing {
@@ -95,8 +105,8 @@ impl Verify {
     fn offline(&self, context: &Context, export: &Path) -> Result<Value, Failure> {
         let keys = self.key.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
         let trusted = self.trusted_checkpoint.as_deref().map(|path| read_trusted(path, &keys, export)).transpose()?;
-        let report =
-            verify_export(export, &keys, trusted.as_ref(), |_| ()).map_err(|error| unreadable(export, error))?;
+        let report = verify_export(export, &keys, trusted.as_ref(), progress(context, export))
+            .map_err(|error| unreadable(export, error))?;
         if let (true, Some(key)) = (report.self_asserted, &report.key) {
             context.out.say(
                 "warning: the export vouches for itself; compare the fingerprint of its key with the institution:",
@@ -106,6 +116,13 @@ impl Verify {
         warn_of_script(context, export);
         serde_json::to_value(&report).map_err(|error| Failure::unable(error.to_string()))
     }
+}
+
+/// Shows how far the verification has come; how far it has to go is what the export itself says.
+fn progress(context: &Context, export: &Path) -> impl FnMut(u64) + use<> {
+    let claimed = read_note(export).ok().and_then(|note| Checkpoint::claimed(&note).ok());
+    let bar = context.out.counting("verifying", claimed.map_or(0, |checkpoint| checkpoint.size));
+    move |entries| bar.reach(entries)
 }
 
 fn unreadable(export: &Path, error: io::Error) -> Failure {
