@@ -24,6 +24,8 @@ import unicodedata
 LEAF_BYTES_MAX = 16 * 1024
 OPENING_BYTES_MAX = 64 * 1024 + 256
 NOTE_BYTES_MAX = 64 * 1024
+SUMS_BYTES_MAX = 64 * 1024 * 1024
+TILE = 256
 INTEGER_MAX = 2**53 - 1
 LINK = re.compile(rb'\{"_prev":"([0-9a-f]{64})","_seq":(0|[1-9][0-9]{0,15}),'
                   rb'"_t":"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z)"[,}]')
@@ -335,6 +337,50 @@ def compare(walk, signed, refusal, trusted):
         raise Finding(last, 'forked', message)
 
 
+# -- the tiles: C2SP tlog-tiles
+
+def tile_name(kind, index, width):
+    name = '%03d' % (index % 1000)
+    while index >= 1000:
+        index //= 1000
+        name = 'x%03d/%s' % (index % 1000, name)
+    return 'tile/%s/%s' % (kind, name) + ('' if width == TILE else '.p/%d' % width)
+
+
+def tiles(lines):
+    """Name and content of every tile over these entries, as soon as it is full; at the end those that are not."""
+    size, bundle, rows = 0, [], [[]]
+    for line in lines:
+        size += 1
+        bundle.append(len(line).to_bytes(2, 'big') + line)
+        if len(bundle) == TILE:
+            yield tile_name('entries', size // TILE - 1, TILE), b''.join(bundle)
+            bundle = []
+        node, level = sha256(b'\x00' + line), 0
+        while node:
+            row = rows[level]
+            row.append(node)
+            node = None
+            if len(row) == TILE:
+                yield tile_name(level, size // TILE**(level + 1) - 1, TILE), b''.join(row)
+                node = root_of(row)
+                rows[level] = []
+                level += 1
+                rows.extend([[]] if level == len(rows) else [])
+    if bundle:
+        yield tile_name('entries', size // TILE, len(bundle)), b''.join(bundle)
+    for level, row in enumerate(rows):
+        if row:
+            yield tile_name(level, size // TILE**(level + 1), len(row)), b''.join(row)
+
+
+def root_of(hashes):
+    tree = Tree()
+    for node in hashes:
+        tree.push(node)
+    return tree.root()
+
+
 # -- opened details
 
 class Details:
@@ -400,15 +446,15 @@ def read_lines(paths, bytes_max):
                 yield line[:-1] if line.endswith(b'\n') else line
 
 
-def read_small(folder, name):
+def read_small(folder, name, bytes_max=NOTE_BYTES_MAX):
     try:
         with open(os.path.join(folder, name), 'rb') as file:
-            return file.read(NOTE_BYTES_MAX + 1)
-    except FileNotFoundError:
+            return file.read(bytes_max + 1)
+    except (FileNotFoundError, NotADirectoryError):
         return b''
 
 
-def check_files(folder, entries, expected):
+def check_files(folder, entries, expected, lines):
     """Every file is named in SHA256SUMS with its digest, and the files that repeat others say the same."""
     def bad(message):
         raise Finding(entries, 'bad-file', message)
@@ -416,6 +462,11 @@ def check_files(folder, entries, expected):
     for name, content in expected.items():
         if read_small(folder, name) != content:
             bad('the file %s is not what the checkpoint and the key say' % name)
+    tiled = set()
+    for name, content in tiles(lines):
+        if read_small(folder, name, len(content)) != content:
+            bad('the tiles as far as %s are not those of the entries' % name)
+        tiled.add(name)
     found = set()
     for parent, folders, files in os.walk(folder):
         for name in folders + files:
@@ -423,9 +474,11 @@ def check_files(folder, entries, expected):
             if os.path.islink(path) or not (os.path.isfile(path) or os.path.isdir(path)):
                 bad('there is something that is neither a file nor a folder')
         found.update(os.path.relpath(os.path.join(parent, name), folder) for name in files)
+    if {name for name in found if name.startswith('tile/')} != tiled:
+        bad('there is a tile that the entries do not have')
     sums = {}
     try:
-        text = read_small(folder, 'SHA256SUMS').decode()
+        text = read_small(folder, 'SHA256SUMS', SUMS_BYTES_MAX).decode()
         for line in text.splitlines(keepends=True):
             match = re.fullmatch('([0-9a-f]{64})  ([^\n]+)\n', line, re.ASCII)
             if not match or match[2] in sums:
@@ -471,7 +524,8 @@ def verify(folder, given_key, trusted_note, report):
     if trusted_note is not None:
         trusted = open_note(trusted_note, keys)[0] if keys else None
     names = sorted(name for name in os.listdir(folder) if ENTRIES.fullmatch(name))
-    lines = read_lines([os.path.join(folder, name) for name in names], LEAF_BYTES_MAX)
+    paths = [os.path.join(folder, name) for name in names]
+    lines = read_lines(paths, LEAF_BYTES_MAX)
     details_file = os.path.join(folder, 'details.jsonl')
     details = Details(read_lines([details_file] if os.path.exists(details_file) else [], OPENING_BYTES_MAX))
     walk = Walk(signed, trusted)
@@ -492,7 +546,7 @@ def verify(folder, given_key, trusted_note, report):
         'keys/log.pem': key.pem().encode(),
         'log.vkey': key.text.encode() + b'\n',
         'policy': b'log %s\nquorum none\n' % key.text.encode(),
-    })
+    }, read_lines(paths, LEAF_BYTES_MAX))
     report['key'] = key.text
 
 

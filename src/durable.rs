@@ -60,6 +60,11 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// Puts a folder on the disk with everything below it, and whatever else waits for that disk: once for many files.
+pub fn sync_below(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::syncfs(File::open(path)?)?)
+}
+
 /// Removes a file; when it returns, the file stays away after a power cut.
 pub fn remove(path: &Path) -> io::Result<()> {
     fs::remove_file(path)?;

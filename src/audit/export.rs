@@ -5,6 +5,7 @@
 
 mod check;
 mod read;
+mod tiles;
 mod writer;
 
 use crate::audit::note::{Checkpoint, LogKey};
@@ -68,6 +69,7 @@ Each line of entries-*.jsonl is one entry. Its _prev is the SHA-256 over one zer
     ( printf '\\0'; sed -n 5p entries-000000000000-*.jsonl | tr -d '\\n' ) | sha256sum
 
 is the _prev of line 6. The same hashes are the leaves of the tree (RFC 6962) whose root stands in checkpoint
-(C2SP signed-note and tlog-checkpoint). details.jsonl, if it is there, holds the opened details of entries: det in the
+(C2SP signed-note and tlog-checkpoint). tile/ holds entries and tree once more as C2SP tlog-tiles lays them out, for
+clients of such logs; verify.py compares them with the lines. details.jsonl, if it is there, holds the opened details of entries: det in the
 entry is HMAC-SHA256 under the salt over \"medseal-detail-v1\", a zero byte, the number, a zero byte and the detail.
 ";

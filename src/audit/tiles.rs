@@ -63,6 +63,27 @@ impl Edge {
         full
     }
 
+    /// The tiles that are begun and not full, the lowest first.
+    pub fn begun(&self) -> impl Iterator<Item = Tile> {
+        let begun = (0_u8..).zip(&self.rows).filter(|(_, row)| !row.is_empty());
+        begun.map(|(level, row)| {
+            let index = self.size >> (u32::from(level + 1) * u32::from(LEVELS));
+            Tile { level, index, hashes: bytes_of(row) }
+        })
+    }
+
+    /// The root over all leaves so far.
+    pub fn root(&self) -> Digest {
+        // What is left over of a row stands to the right of everything in the row above.
+        let mut below = None;
+        for row in &self.rows {
+            let mut tree = Frontier::new();
+            row.iter().copied().chain(below).for_each(|hash| tree.push(hash));
+            below = (tree.size() > 0).then(|| tree.root());
+        }
+        below.unwrap_or_else(|| Frontier::new().root())
+    }
+
     /// Reads the edge of the stored tiles, which may be behind the leaves by any number of full tiles: a log from before
     /// the tiles has none.
     pub fn of_stored(store: &dyn Store, leaves: u64) -> Result<Self, StoreError> {
@@ -92,6 +113,11 @@ impl Edge {
 }
 
 impl Tile {
+    /// How many hashes it has.
+    pub const fn width(&self) -> u64 {
+        (self.hashes.len() / 32) as u64
+    }
+
     /// What stores it.
     pub(super) fn put(self) -> Put {
         // What is there already can only be the same tile: it was computed from the same leaves.

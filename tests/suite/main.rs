@@ -54,6 +54,7 @@ mod log_export;
 mod log_faults;
 mod log_home;
 mod log_proof;
+mod log_tiles;
 mod lone_witness;
 mod needs;
 mod partner_samples;

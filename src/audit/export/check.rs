@@ -11,11 +11,14 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::read::{entry_files, read_small};
+use super::read::{entry_files, read_small, read_up_to};
+use super::tiles::{FOLDER, TileFile, Tiles, lowest};
 use super::{CHECKPOINT, DETAILS, KEY, SUMS, derived};
 use crate::audit::note::{Checkpoint, LogKey};
-use crate::audit::verify::{Against, Behind, Finding, Kind, Report, verify_files};
+use crate::audit::tiles::TILE_HASHES;
+use crate::audit::verify::{Against, Behind, Finding, Kind, Lines, Report, verify_files};
 use crate::id::Digest;
+use crate::leaf::LEAF_BYTES_MAX;
 
 /// What the verification of an export found.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -74,19 +77,80 @@ fn check_files(dir: &Path, note: &[u8], key: &LogKey) -> io::Result<Option<Strin
     if !list(dir, "", &mut found)? {
         return Ok(Some("there is something that is neither a file nor a folder".into()));
     }
-    let Some(sums) = read_sums(&read_small(dir, SUMS)?) else {
+    let Some(sums) = read_sums(&read_up_to(dir, SUMS, SUMS_BYTES_MAX)?) else {
         return Ok(Some(format!("the file {SUMS} is malformed")));
     };
     let named: BTreeSet<_> = sums.keys().cloned().chain([SUMS.to_owned()]).collect();
     if found != named {
         return Ok(Some(format!("the folder does not hold exactly the files that {SUMS} names")));
     }
+    let (tiles, changed) = thread::scope(|scope| {
+        let tiles = scope.spawn(|| check_tiles(dir, &checkpoint));
+        let changed = check_sums(dir, &sums);
+        (tiles.join().expect("looking at tiles does not panic"), changed)
+    });
+    if let Some(name) = changed? {
+        return Ok(Some(format!("the file {name} is not the one that {SUMS} names")));
+    }
+    Ok(match tiles? {
+        Err(name) => Some(format!("the tiles as far as {name} are not those of the entries")),
+        Ok(tiles) if !found.iter().filter(|name| name.starts_with(FOLDER)).eq(&tiles) => {
+            Some("there is a tile that the entries do not have".into())
+        }
+        Ok(_) => None,
+    })
+}
+
+/// The first file that has another digest than the list says.
+fn check_sums(dir: &Path, sums: &BTreeMap<String, Digest>) -> io::Result<Option<String>> {
     for (name, sum) in sums {
-        if digest_of(&dir.join(&name))? != sum {
-            return Ok(Some(format!("the file {name} is not the one that {SUMS} names")));
+        if digest_of(&dir.join(name))? != *sum {
+            return Ok(Some(name.clone()));
         }
     }
     Ok(None)
+}
+
+/// Compares the tiles with the entries, of which others say whether they are those of the checkpoint: the names of
+/// all tiles, or that of the first that is wrong.
+///
+/// The entries are not hashed again. The hashes in the lowest tiles are those of the entries if they lead to the root.
+fn check_tiles(dir: &Path, checkpoint: &Checkpoint) -> io::Result<Result<BTreeSet<String>, String>> {
+    let (mut tiles, mut names) = (Tiles::default(), BTreeSet::new());
+    let (mut lowest_name, mut hashes) = lowest_tile(dir, 0, checkpoint.size)?;
+    for line in Lines::of(entry_files(dir)?, LEAF_BYTES_MAX) {
+        let Some(hash) = hashes.next() else { return Ok(Err(lowest_name)) };
+        let full = tiles.push(&line?, hash);
+        if let Err(name) = compare(dir, full, &mut names)? {
+            return Ok(Err(name));
+        }
+        if tiles.size().is_multiple_of(TILE_HASHES) {
+            (lowest_name, hashes) = lowest_tile(dir, tiles.size(), checkpoint.size)?;
+        }
+    }
+    if let Err(name) = compare(dir, tiles.begun(), &mut names)? {
+        return Ok(Err(name));
+    }
+    Ok(if tiles.root() == checkpoint.root { Ok(names) } else { Err(lowest_name) })
+}
+
+/// The hashes that the lowest tile from entry `seq` on claims, and the tile's name.
+fn lowest_tile(dir: &Path, seq: u64, size: u64) -> io::Result<(String, impl Iterator<Item = Digest> + use<>)> {
+    let name = lowest(seq, size);
+    let bytes = read_small(dir, &name)?;
+    let hashes: Vec<_> = bytes.as_chunks::<32>().0.iter().copied().map(Digest::from_bytes).collect();
+    Ok((name, hashes.into_iter()))
+}
+
+/// Compares tiles with their files, and collects their names; `Ok(Err(..))` names the first that is not the same.
+fn compare(dir: &Path, tiles: Vec<TileFile>, names: &mut BTreeSet<String>) -> io::Result<Result<(), String>> {
+    for TileFile { name, content } in tiles {
+        if read_up_to(dir, &name, content.len())? != content {
+            return Ok(Err(name));
+        }
+        names.insert(name);
+    }
+    Ok(Ok(()))
 }
 
 fn own_key(dir: &Path) -> io::Result<Option<LogKey>> {
@@ -130,3 +194,6 @@ fn digest_of(path: &Path) -> io::Result<Digest> {
     io::copy(&mut file, &mut state)?;
     Ok(Digest::from_bytes(state.finalize().into()))
 }
+
+/// The longest list of digests: of the files of some 90 million entries.
+const SUMS_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -23,10 +23,15 @@ pub fn read_entries(dir: &Path) -> io::Result<impl Iterator<Item = io::Result<Ve
 
 /// The content of a small file, nothing if there is none: then it is not what it should be.
 pub(super) fn read_small(dir: &Path, name: &str) -> io::Result<Vec<u8>> {
+    read_up_to(dir, name, NOTE_BYTES_MAX)
+}
+
+/// The content of a file, nothing if there is none; of a file that is longer, one byte more than it may have.
+pub(super) fn read_up_to(dir: &Path, name: &str, bytes_max: usize) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     match File::open(dir.join(name)) {
-        Ok(file) => file.take(NOTE_BYTES_MAX as u64 + 1).read_to_end(&mut content)?,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => 0,
+        Ok(file) => file.take(bytes_max as u64 + 1).read_to_end(&mut content)?,
+        Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => 0,
         Err(why) => return Err(why),
     };
     Ok(content)

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::tiles::{TileFile, Tiles};
 use super::{CHECKPOINT, DETAILS, ENTRIES_PER_FILE, README, STAMPS, SUMS, VERIFY_PY, derived, entries_name};
 use crate::audit::note::{Checkpoint, LogKey, NoteError};
 use crate::audit::reader::Opening;
-use crate::audit::tree::Frontier;
 use crate::durable;
 use crate::id::Digest;
 use crate::json::JsonError;
-use crate::leaf;
+use crate::leaf::{self, LEAF_BYTES_MAX};
 
 /// Writes an export: the entries in order, the opened details in order, then [`ExportWriter::finish`].
 ///
@@ -30,7 +30,7 @@ pub struct ExportWriter {
     key: LogKey,
     signature: Vec<u8>,
     checkpoint: Checkpoint,
-    tree: Frontier,
+    tiles: Tiles,
     entries: Option<Output>,
     details: Option<Output>,
     sums: BTreeMap<String, Digest>,
@@ -99,7 +99,7 @@ impl ExportWriter {
             key: key.clone(),
             signature,
             checkpoint,
-            tree: Frontier::new(),
+            tiles: Tiles::default(),
             entries: None,
             details: None,
             sums: BTreeMap::new(),
@@ -108,11 +108,13 @@ impl ExportWriter {
 
     /// Adds the next entry.
     pub fn entry(&mut self, line: &[u8]) -> Result<(), ExportError> {
-        let seq = self.tree.size();
-        if seq >= self.checkpoint.size {
+        let seq = self.tiles.size();
+        if seq >= self.checkpoint.size || line.len() > LEAF_BYTES_MAX {
             return Err(ExportError::NotSigned { signed: self.checkpoint.size });
         }
-        self.tree.push(leaf::hash(line));
+        for tile in self.tiles.push(line, leaf::hash(line)) {
+            self.tile(tile)?;
+        }
         if self.entries.is_none() {
             let last = self.checkpoint.size.min(seq + ENTRIES_PER_FILE) - 1;
             self.entries = Some(Output::create(&self.work, &entries_name(seq, last), 0o644)?);
@@ -120,7 +122,7 @@ impl ExportWriter {
         if let Some(entries) = &mut self.entries {
             entries.line(line)?;
         }
-        if self.tree.size().is_multiple_of(ENTRIES_PER_FILE) {
+        if self.tiles.size().is_multiple_of(ENTRIES_PER_FILE) {
             self.close_entries()?;
         }
         Ok(())
@@ -152,7 +154,10 @@ impl ExportWriter {
             let (name, sum) = details.finish()?;
             self.sums.insert(name, sum);
         }
-        let exported = Exported { entries: self.tree.size(), root: self.tree.root() };
+        for tile in self.tiles.begun() {
+            self.tile(tile)?;
+        }
+        let exported = Exported { entries: self.tiles.size(), root: self.tiles.root() };
         if (exported.entries, exported.root) != (self.checkpoint.size, self.checkpoint.root) {
             return Err(ExportError::NotSigned { signed: self.checkpoint.size });
         }
@@ -165,6 +170,7 @@ impl ExportWriter {
         let sums: Vec<_> = self.sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect();
         let sums = sums.concat();
         self.small(SUMS, sums.as_bytes())?;
+        durable::sync_below(&self.work).map_err(|why| ExportError::Io { path: self.work.clone(), why })?;
         durable::move_new(&self.work, &self.out).map_err(|why| match why.kind() {
             io::ErrorKind::AlreadyExists => ExportError::Exists(self.out.clone()),
             _ => ExportError::Io { path: self.out.clone(), why },
@@ -177,6 +183,16 @@ impl ExportWriter {
             let (name, sum) = entries.finish()?;
             self.sums.insert(name, sum);
         }
+        Ok(())
+    }
+
+    /// Writes a tile; there are too many of them to wait for the disk after each.
+    fn tile(&mut self, tile: TileFile) -> Result<(), ExportError> {
+        let path = self.work.join(&tile.name);
+        let io_error = |why| ExportError::Io { path: path.clone(), why };
+        fs::create_dir_all(path.parent().unwrap_or(&self.work)).map_err(io_error)?;
+        File::create_new(&path).and_then(|mut file| file.write_all(&tile.content)).map_err(io_error)?;
+        self.sums.insert(tile.name, Digest::of(&tile.content));
         Ok(())
     }
 
