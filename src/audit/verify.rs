@@ -80,6 +80,8 @@ pub enum Kind {
     Unsigned,
     /// Fewer witnesses than the reader wants signed under the checkpoint; `seq` is the number of entries.
     NotCountersigned,
+    /// The store does not say of a bundle what the entry says; `seq` is the number of entries if none says anything.
+    Unaccounted,
     /// A file of an export is missing, surplus or changed; `seq` is the number of entries.
     BadFile,
 }
@@ -99,6 +101,7 @@ impl Kind {
             Self::Malformed => "malformed",
             Self::Unsigned => "unsigned",
             Self::NotCountersigned => "not-countersigned",
+            Self::Unaccounted => "unaccounted",
             Self::BadFile => "bad-file",
         }
     }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+mod accounts;
+
 use std::io;
 use std::sync::Arc;
 
@@ -218,17 +220,23 @@ fn prove_entry(log: &Log, seq: u64, note: String) -> Result<serde_json::Value, P
     Ok(json!({ "entry": entry, "proof": proof.to_text() }))
 }
 
-/// Checks the whole log against its newest checkpoint.
-pub async fn verify(gateway: &Gateway) -> Result<Report, Problem> {
+/// Checks the whole log against its newest checkpoint, and then what the store says against the log.
+pub async fn verify(gateway: &Arc<Gateway>) -> Result<Report, Problem> {
     let note = checkpoint(gateway).await?;
     // What others signed under must still be there: a log key alone could sign a second history.
     let keys = std::slice::from_ref(gateway.log.key());
     let witnessed = witness::countersigned(gateway).and_then(|note| Checkpoint::open(note.as_bytes(), keys).ok());
-    let log = gateway.log.clone();
-    tokio::task::spawn_blocking(move || verify_log(&log, &note, witnessed.as_ref()))
-        .await
-        .map_err(|error| Problem::internal("the check", &error))?
-        .map_err(|error| Problem::internal("the log", &error))
+    let work = Arc::clone(gateway);
+    let check = move || {
+        let checked = verify_log(&work.log, &note, witnessed.as_ref());
+        let mut report = checked.map_err(|error| Problem::internal("the log", &error))?;
+        if report.ok {
+            report.finding = accounts::check(&work)?;
+            report.ok = report.finding.is_none();
+        }
+        Ok(report)
+    };
+    tokio::task::spawn_blocking(check).await.map_err(|error| Problem::internal("the check", &error))?
 }
 
 /// Takes the decisions among a range of entries again, from what is kept of each.

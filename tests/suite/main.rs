@@ -5,6 +5,7 @@
 mod abdm_consent;
 mod abdm_exchange;
 mod abdm_rig;
+mod accounts;
 mod age_testkit;
 mod approval_people;
 mod approval_rules;

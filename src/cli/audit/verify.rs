@@ -139,7 +139,8 @@ fn warn_of_script(context: &Context, export: &Path) {
 /// Prints a report; a finding is a no.
 fn tell(context: &Context, mut report: Value) -> Outcome {
     let finding = report.get("finding").cloned().filter(|finding| !finding.is_null());
-    let is_quorum = finding.as_ref().is_some_and(|found| text(found, "kind") == Kind::NotCountersigned.word());
+    let is = |kind: Kind| finding.as_ref().is_some_and(|found| text(found, "kind") == kind.word());
+    let (is_quorum, is_store) = (is(Kind::NotCountersigned), is(Kind::Unaccounted));
     let ok = report.get("ok") == Some(&Value::Bool(true)) && finding.is_none();
     if context.out.is_json() {
         report["finding"] = finding.unwrap_or(Value::Null);
@@ -163,7 +164,11 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
         context.out.say("hint: `medseal partner ping` says who is away; an export holds the signatures of its moment");
         return Ok(Status::Refused);
     }
-    context.out.say("error: the log is not what was recorded");
+    context.out.say(if is_store {
+        "error: the log holds together, but the store does not say of every bundle what the log says"
+    } else {
+        "error: the log is not what was recorded"
+    });
     context.out.say("hint: keep store/, head/ and every export as they are, and call whoever answers for the gateway");
     Ok(Status::Refused)
 }
