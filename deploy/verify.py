@@ -454,7 +454,29 @@ def read_small(folder, name, bytes_max=NOTE_BYTES_MAX):
         return b''
 
 
-def check_files(folder, entries, expected, lines):
+def check_past(folder, signed, key, lines, bad):
+    """The checkpoints that the log signed earlier are of these entries."""
+    past = {}
+    if os.path.isdir(os.path.join(folder, 'checkpoints')):
+        for name in os.listdir(os.path.join(folder, 'checkpoints')):
+            try:
+                earlier = open_note(read_small(folder, 'checkpoints/' + name), [key])[0]
+            except (Refused, IsADirectoryError):
+                earlier = None
+            if not earlier or str(earlier.size) != name or earlier.size >= signed.size:
+                bad('a file in checkpoints/ is not an earlier checkpoint of this log')
+            past[earlier.size] = earlier.root
+    tree = Tree()
+    for line in lines if past else []:
+        tree.push(sha256(b'\x00' + line))
+        if past.get(tree.size) == tree.root():
+            del past[tree.size]
+    for size in sorted(past):
+        bad('the entries are not those of checkpoints/%d, although the log\'s key signed both: keep this export, it is '
+            'a proof' % size)
+
+
+def check_files(folder, entries, expected, signed, key, lines):
     """Every file is named in SHA256SUMS with its digest, and the files that repeat others say the same."""
     def bad(message):
         raise Finding(entries, 'bad-file', message)
@@ -463,10 +485,11 @@ def check_files(folder, entries, expected, lines):
         if read_small(folder, name) != content:
             bad('the file %s is not what the checkpoint and the key say' % name)
     tiled = set()
-    for name, content in tiles(lines):
+    for name, content in tiles(lines()):
         if read_small(folder, name, len(content)) != content:
             bad('the tiles as far as %s are not those of the entries' % name)
         tiled.add(name)
+    check_past(folder, signed, key, lines(), bad)
     found = set()
     for parent, folders, files in os.walk(folder):
         for name in folders + files:
@@ -546,7 +569,7 @@ def verify(folder, given_key, trusted_note, report):
         'keys/log.pem': key.pem().encode(),
         'log.vkey': key.text.encode() + b'\n',
         'policy': b'log %s\nquorum none\n' % key.text.encode(),
-    }, read_lines(paths, LEAF_BYTES_MAX))
+    }, signed, key, lambda: read_lines(paths, LEAF_BYTES_MAX))
     report['key'] = key.text
 
 

@@ -10,6 +10,7 @@ pub mod tiles;
 pub mod note;
 pub mod tlog_proof;
 pub mod proof_page;
+mod history;
 pub mod reader;
 pub mod log;
 pub mod verify;

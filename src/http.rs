@@ -86,6 +86,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/audit/witnesses", get(audit_witnesses))
         .route("/v1/audit/keys", get(audit_keys))
         .route("/v1/audit/countersignatures", post(audit_bring))
+        .route("/v1/audit/checkpoints", get(audit_checkpoints))
         .route("/v1/audit/stamps", get(audit_stamps).post(audit_stamp_keep))
         .route("/v1/audit/stamps/request", post(audit_stamp_request))
         .route("/v1/audit/alarms", get(audit_alarms))
@@ -468,6 +469,10 @@ async fn audit_bring(
     body: Input<audit::BroughtNote>,
 ) -> Answer<crate::audit::trust::Standing> {
     witness::bring(&gateway, staff.uid, &body.0.checkpoint).await.into()
+}
+
+async fn audit_checkpoints(State(gateway): App, Query(below): Query<audit::Below>) -> Answer<serde_json::Value> {
+    items(audit::past(&gateway, &below))
 }
 
 async fn audit_stamps(State(gateway): App) -> Answer<serde_json::Value> {

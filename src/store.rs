@@ -57,6 +57,8 @@ spaces! {
     Index = b'X';
     /// Places of entries in the log, put by the log itself.
     Stamp = b'S';
+    /// Signed checkpoints of the log's past; key: how many entries they cover, big-endian.
+    Note = b'N';
     /// Full tiles of the log's tree; key: level and number, big-endian.
     Tile = b'W';
     /// The queue: written by [`WriteSet::enqueue`] and [`WriteSet::settle`] only, read by [`Store::job`] and

@@ -42,6 +42,8 @@ const ENTRIES_PER_FILE: u64 = 1_000_000;
 const CHECKPOINT: &str = "checkpoint";
 const DETAILS: &str = "details.jsonl";
 const KEY: &str = "log.vkey";
+/// The folder of the checkpoints of the log's past.
+const PAST: &str = "checkpoints";
 const STAMPS: &str = "stamps";
 const SUMS: &str = "SHA256SUMS";
 
@@ -59,7 +61,8 @@ By hand:
     sha256sum -c SHA256SUMS
     openssl pkeyutl -verify -rawin -pubin -inkey keys/log.pem -in checkpoint.body -sigfile checkpoint.sig
 
-stamps/N.note, if it is there, is a signed note of the log of N entries, and stamps/N.tsr the time stamp over it (RFC
+checkpoints/N, if there are any, are the notes that the log signed earlier, of its first N entries; verify.py compares
+each with the lines. stamps/N.note, if it is there, is a signed note of the log of N entries, and stamps/N.tsr the time stamp over it (RFC
 3161) by an authority outside. With the certificate of an authority that you trust:
 
     openssl ts -verify -data stamps/N.note -in stamps/N.tsr -CAfile authority.pem

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::audit::history;
 use crate::audit::note::Origin;
 use crate::audit::tiles::Stored;
 use crate::id::{Digest, SubjectId};
@@ -120,6 +121,11 @@ impl Reader {
     /// The lines of all entries from `from` on, read a page at a time.
     pub fn lines(&self, from: u64) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> + '_ {
         Lines { reader: self, next: from, page: Vec::new().into_iter(), ended: false }
+    }
+
+    /// The kept checkpoints of fewer than `below` entries, the smallest first.
+    pub fn checkpoints(&self, below: u64) -> Result<Vec<String>, StoreError> {
+        Ok(history::read(self.store.as_ref(), below)?.into_iter().map(|(_, note)| note).collect())
     }
 
     /// The subtrees of the log, for proofs.

@@ -91,6 +91,19 @@ pub async fn checkpoint(gateway: &Gateway) -> Result<String, Problem> {
     Ok(witness::with_signatures(gateway, &note))
 }
 
+/// The kept checkpoints of fewer than `below` entries.
+pub fn past(gateway: &Gateway, below: &Below) -> Result<Vec<String>, Problem> {
+    gateway.log.reader().checkpoints(below.below).map_err(|error| Problem::internal("the log", &error))
+}
+
+/// Up to which size of the log something is asked.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Below {
+    /// The size, itself left out.
+    pub below: u64,
+}
+
 /// A checkpoint made now, which as many have signed under as are enough, if they can be reached.
 pub async fn checkpoint_to_show(gateway: &Gateway) -> Result<String, Problem> {
     let note = checkpoint(gateway).await?;

@@ -122,6 +122,9 @@ impl Home {
         let out = self.path().join(name);
         let note = log.sign_now_blocking().unwrap();
         let mut export = ExportWriter::create(&out, &note, log.key()).unwrap();
+        for earlier in log.reader().checkpoints(log.size()).unwrap() {
+            export.past(&earlier).unwrap();
+        }
         for line in log.reader().lines(0) {
             export.entry(&line.unwrap()).unwrap();
         }

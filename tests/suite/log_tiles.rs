@@ -7,8 +7,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use medseal::audit::export::verify_export;
+use medseal::audit::export::{ExportError, ExportWriter, verify_export};
+use medseal::audit::log::Log;
 use medseal::id::Digest;
+use medseal::signature::NoteSigner;
 use tlog_tiles::{
     Checkpoint, Error, Hash, Tile, TileHashReader, TileReader, check_record, check_tree, prove_record, prove_tree,
     record_hash, tree_hash,
@@ -117,6 +119,61 @@ fn a_tile_that_is_not_of_these_entries_is_named_even_if_the_digests_were_made_an
     medseal::durable::remove(&export.join("tile/0/000")).unwrap();
     sum(&export);
     refused(&export, "a missing tile");
+}
+
+/// An export of 300 entries that has the checkpoint over the first 100 with it.
+fn with_past(home: &Home, log: &Log) -> PathBuf {
+    let earlier = sign_at(log, 100, &signer());
+    let out = home.path().join("past");
+    let note = log.sign_now_blocking().unwrap();
+    let mut export = ExportWriter::create(&out, &note, log.key()).unwrap();
+    export.past(&earlier).unwrap();
+    log.reader().lines(0).for_each(|line| export.entry(&line.unwrap()).unwrap());
+    export.finish().unwrap();
+    out
+}
+
+/// The key that the harness gives its log.
+fn signer() -> NoteSigner {
+    NoteSigner::from_seed(&[7; 32])
+}
+
+/// A checkpoint over the first entries of a log.
+fn sign_at(log: &Log, size: u64, signer: &NoteSigner) -> String {
+    let root = log.reader().tree().root_of(size).unwrap();
+    medseal::audit::note::Checkpoint { origin: log.key().name().clone(), size, root }.sign(signer)
+}
+
+#[test]
+fn a_checkpoint_of_the_past_that_is_not_of_these_entries_is_named() {
+    let (home, log) = Home::with_notes(299);
+    let export = with_past(&home, &log);
+    let good = fs::read_to_string(export.join("checkpoints/100")).unwrap();
+    assert!(verify_export(&export, &[], None, |_| ()).unwrap().report.ok);
+    if let (Some(python), Some(_)) = (needs::tool("python3"), needs::tool("openssl")) {
+        let ended = Command::new(python).arg(export.join("verify.py")).output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    }
+    let root = log.reader().tree().root_of(99).unwrap();
+    let origin = log.key().name().clone();
+    let forked = medseal::audit::note::Checkpoint { origin, size: 100, root }.sign(&signer());
+    let strange = sign_at(&log, 100, &NoteSigner::from_seed(&[8; 32]));
+    for (what, name, content) in [
+        ("another history", "checkpoints/100", forked.as_str()),
+        ("another key", "checkpoints/100", &strange),
+        ("another size", "checkpoints/101", &good),
+        ("no note", "checkpoints/7", "nothing"),
+    ] {
+        put(&export, name, content.as_bytes());
+        refused(&export, what);
+        medseal::durable::remove(&export.join(name)).unwrap();
+        put(&export, "checkpoints/100", good.as_bytes());
+    }
+    // Nor is an export made of one.
+    let mut export = ExportWriter::create(&home.path().join("none"), &log.checkpoint(), log.key()).unwrap();
+    export.past(&forked).unwrap();
+    let refused = log.reader().lines(0).find_map(|line| export.entry(&line.unwrap()).err());
+    assert!(matches!(refused, Some(ExportError::Past { size: 100 })), "{refused:?}");
 }
 
 /// Both verifiers refuse the export for one of its files.

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::read::{entry_files, read_small, read_up_to};
 use super::tiles::{FOLDER, TileFile, Tiles, lowest};
-use super::{CHECKPOINT, DETAILS, KEY, SUMS, derived};
+use super::{CHECKPOINT, DETAILS, KEY, PAST, SUMS, derived};
 use crate::audit::note::{Checkpoint, LogKey};
 use crate::audit::tiles::TILE_HASHES;
 use crate::audit::verify::{Against, Behind, Finding, Kind, Lines, Report, verify_files};
@@ -84,8 +84,11 @@ fn check_files(dir: &Path, note: &[u8], key: &LogKey) -> io::Result<Option<Strin
     if found != named {
         return Ok(Some(format!("the folder does not hold exactly the files that {SUMS} names")));
     }
+    let Some(past) = read_past(dir, &checkpoint, key)? else {
+        return Ok(Some("a file in checkpoints/ is not an earlier checkpoint of this log".into()));
+    };
     let (tiles, changed) = thread::scope(|scope| {
-        let tiles = scope.spawn(|| check_tiles(dir, &checkpoint));
+        let tiles = scope.spawn(|| check_tiles(dir, &checkpoint, past));
         let changed = check_sums(dir, &sums);
         (tiles.join().expect("looking at tiles does not panic"), changed)
     });
@@ -94,11 +97,33 @@ fn check_files(dir: &Path, note: &[u8], key: &LogKey) -> io::Result<Option<Strin
     }
     Ok(match tiles? {
         Err(name) => Some(format!("the tiles as far as {name} are not those of the entries")),
-        Ok(tiles) if !found.iter().filter(|name| name.starts_with(FOLDER)).eq(&tiles) => {
+        Ok(Tiled { apart: Some(size), .. }) => Some(format!(
+            "the entries are not those of checkpoints/{size}, although the log's key signed both: keep this export, it is a \
+             proof"
+        )),
+        Ok(Tiled { names, .. }) if !found.iter().filter(|name| name.starts_with(FOLDER)).eq(&names) => {
             Some("there is a tile that the entries do not have".into())
         }
         Ok(_) => None,
     })
+}
+
+/// The roots of the log's earlier checkpoints by their sizes; nothing if a file there is anything else.
+fn read_past(dir: &Path, signed: &Checkpoint, key: &LogKey) -> io::Result<Option<BTreeMap<u64, Digest>>> {
+    let (mut past, mut found) = (BTreeMap::new(), BTreeSet::new());
+    if dir.join(PAST).is_dir() && !list(&dir.join(PAST), "", &mut found)? {
+        return Ok(None);
+    }
+    for name in found {
+        let note = read_small(dir, &format!("{PAST}/{name}"))?;
+        match Checkpoint::open(&note, std::slice::from_ref(key)) {
+            Ok(earlier) if earlier.size.to_string() == name && earlier.size < signed.size => {
+                past.insert(earlier.size, earlier.root);
+            }
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(past))
 }
 
 /// The first file that has another digest than the list says.
@@ -111,11 +136,22 @@ fn check_sums(dir: &Path, sums: &BTreeMap<String, Digest>) -> io::Result<Option<
     Ok(None)
 }
 
+/// Tiles that are those of the entries.
+struct Tiled {
+    names: BTreeSet<String>,
+    /// The size of the first earlier checkpoint that is not one of these entries.
+    apart: Option<u64>,
+}
+
 /// Compares the tiles with the entries, of which others say whether they are those of the checkpoint: the names of
 /// all tiles, or that of the first that is wrong.
 ///
 /// The entries are not hashed again. The hashes in the lowest tiles are those of the entries if they lead to the root.
-fn check_tiles(dir: &Path, checkpoint: &Checkpoint) -> io::Result<Result<BTreeSet<String>, String>> {
+fn check_tiles(
+    dir: &Path,
+    checkpoint: &Checkpoint,
+    mut past: BTreeMap<u64, Digest>,
+) -> io::Result<Result<Tiled, String>> {
     let (mut tiles, mut names) = (Tiles::default(), BTreeSet::new());
     let (mut lowest_name, mut hashes) = lowest_tile(dir, 0, checkpoint.size)?;
     for line in Lines::of(entry_files(dir)?, LEAF_BYTES_MAX) {
@@ -124,6 +160,9 @@ fn check_tiles(dir: &Path, checkpoint: &Checkpoint) -> io::Result<Result<BTreeSe
         if let Err(name) = compare(dir, full, &mut names)? {
             return Ok(Err(name));
         }
+        if past.get(&tiles.size()).is_some_and(|root| *root == tiles.root()) {
+            past.remove(&tiles.size());
+        }
         if tiles.size().is_multiple_of(TILE_HASHES) {
             (lowest_name, hashes) = lowest_tile(dir, tiles.size(), checkpoint.size)?;
         }
@@ -131,7 +170,11 @@ fn check_tiles(dir: &Path, checkpoint: &Checkpoint) -> io::Result<Result<BTreeSe
     if let Err(name) = compare(dir, tiles.begun(), &mut names)? {
         return Ok(Err(name));
     }
-    Ok(if tiles.root() == checkpoint.root { Ok(names) } else { Err(lowest_name) })
+    Ok(if tiles.root() == checkpoint.root {
+        Ok(Tiled { names, apart: past.into_keys().next() })
+    } else {
+        Err(lowest_name)
+    })
 }
 
 /// The hashes that the lowest tile from entry `seq` on claims, and the tile's name.

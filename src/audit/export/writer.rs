@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use super::tiles::{TileFile, Tiles};
-use super::{CHECKPOINT, DETAILS, ENTRIES_PER_FILE, README, STAMPS, SUMS, VERIFY_PY, derived, entries_name};
+use super::{CHECKPOINT, DETAILS, ENTRIES_PER_FILE, PAST, README, STAMPS, SUMS, VERIFY_PY, derived, entries_name};
 use crate::audit::note::{Checkpoint, LogKey, NoteError};
 use crate::audit::reader::Opening;
 use crate::durable;
@@ -31,6 +31,7 @@ pub struct ExportWriter {
     signature: Vec<u8>,
     checkpoint: Checkpoint,
     tiles: Tiles,
+    past: BTreeMap<u64, Digest>,
     entries: Option<Output>,
     details: Option<Output>,
     sums: BTreeMap<String, Digest>,
@@ -60,6 +61,12 @@ pub enum ExportError {
     NotSigned {
         /// How many entries the checkpoint covers.
         signed: u64,
+    },
+    /// A checkpoint of the log's past is not one of these entries.
+    #[error("the checkpoint of {size} entries that the log signed earlier is not one of these entries")]
+    Past {
+        /// How many entries it covers.
+        size: u64,
     },
     /// A detail has no strict form.
     #[error("a detail cannot be written: {0}")]
@@ -100,10 +107,22 @@ impl ExportWriter {
             signature,
             checkpoint,
             tiles: Tiles::default(),
+            past: BTreeMap::new(),
             entries: None,
             details: None,
             sums: BTreeMap::new(),
         })
+    }
+
+    /// Adds a checkpoint of the log's past, before the entries that it covers.
+    pub fn past(&mut self, note: &str) -> Result<(), ExportError> {
+        let Checkpoint { size, root, .. } = Checkpoint::open(note.as_bytes(), std::slice::from_ref(&self.key))?;
+        if size <= self.tiles.size() || size >= self.checkpoint.size {
+            return Err(ExportError::Past { size });
+        }
+        self.folder(PAST)?;
+        self.past.insert(size, root);
+        self.small(&format!("{PAST}/{size}"), note.as_bytes())
     }
 
     /// Adds the next entry.
@@ -114,6 +133,10 @@ impl ExportWriter {
         }
         for tile in self.tiles.push(line, leaf::hash(line)) {
             self.tile(tile)?;
+        }
+        let size = self.tiles.size();
+        if self.past.get(&size).is_some_and(|root| *root != self.tiles.root()) {
+            return Err(ExportError::Past { size });
         }
         if self.entries.is_none() {
             let last = self.checkpoint.size.min(seq + ENTRIES_PER_FILE) - 1;
@@ -139,10 +162,7 @@ impl ExportWriter {
 
     /// Adds what a time stamp authority answered about a note of ours.
     pub fn stamp(&mut self, size: u64, note: &[u8], answer: &[u8]) -> Result<(), ExportError> {
-        let dir = self.work.join(STAMPS);
-        if !dir.is_dir() {
-            durable::create_dir(&dir, 0o755).map_err(|why| ExportError::Io { path: dir, why })?;
-        }
+        self.folder(STAMPS)?;
         self.small(&format!("{STAMPS}/{size}.note"), note)?;
         self.small(&format!("{STAMPS}/{size}.tsr"), answer)
     }
@@ -184,6 +204,14 @@ impl ExportWriter {
             self.sums.insert(name, sum);
         }
         Ok(())
+    }
+
+    fn folder(&self, name: &str) -> Result<(), ExportError> {
+        let dir = self.work.join(name);
+        if dir.is_dir() {
+            return Ok(());
+        }
+        durable::create_dir(&dir, 0o755).map_err(|why| ExportError::Io { path: dir, why })
     }
 
     /// Writes a tile; there are too many of them to wait for the disk after each.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::writer::{FRONTIER_KEY, Writer};
 use super::{Newest, Place, State};
+use crate::audit::history::History;
 use crate::audit::note::{Checkpoint, LogKey, NOTE_BYTES_MAX, NoteError, Origin};
 use crate::audit::reader::Reader;
 use crate::audit::tiles::{Edge, Stored, Tile};
@@ -198,6 +199,7 @@ pub(super) fn open(parts: LogParts) -> Result<(Writer, Reader, LogKey), OpenLogE
     let tiles = open_tiles(parts.store.as_ref(), head, &tail.frontier.root())?;
     let place = Place { seq: head.size - 1, leaf: head.leaf, root: tail.frontier.root(), at: tail.at };
     let state = Arc::new(State::new(Newest { place, note }));
+    let history = History::open(parts.store.as_ref(), parts.clock.now())?;
     let reader = Reader::new(Arc::clone(&parts.store), parts.subjects, parts.origin.clone());
     let writer = Writer {
         store: parts.store,
@@ -211,6 +213,7 @@ pub(super) fn open(parts: LogParts) -> Result<(Writer, Reader, LogKey), OpenLogE
         frontier: tail.frontier,
         tiles,
         signed,
+        history,
         state,
     };
     Ok((writer, reader, key))

@@ -1,5 +1,6 @@
 //! The log against a store in memory that can be held up or made to fail.
 
+mod cadence;
 mod rig;
 mod tiles;
 

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::open::{SignsNotes, read_head};
 use super::{AppendError, Change, GROUP_MAX, Newest, OnFailure, Place, State};
 use crate::audit::event::Entry;
+use crate::audit::history::History;
 use crate::audit::note::{Checkpoint, LogKey, Origin};
 use crate::audit::reader::seal;
 use crate::audit::tiles::{Edge, TILES_PER_LEAF, Tile};
@@ -58,6 +59,7 @@ pub(super) struct Writer {
     pub(super) frontier: Frontier,
     pub(super) tiles: Edge,
     pub(super) signed: Checkpoint,
+    pub(super) history: History,
     pub(super) state: Arc<State>,
 }
 
@@ -120,11 +122,15 @@ impl Writer {
             while !pending.is_empty() {
                 self.commit_group(&mut pending, &mut alone, &mut edge_to_save)?;
             }
-            let growing = self.signed.size < self.head.size;
-            if growing && (last_signed.elapsed() >= SIGN_EVERY || !matches!(next, Next::Nothing)) {
-                self.sign()?;
-                last_signed = Instant::now();
-                edge_to_save = true;
+            if !matches!(next, Next::Nothing) || self.is_due(last_signed.elapsed()) {
+                if self.signed.size < self.head.size {
+                    self.sign()?;
+                    last_signed = Instant::now();
+                    edge_to_save = true;
+                }
+                let closes = matches!(next, Next::Gone | Next::Command(Command::Close(_)));
+                let note = self.state.newest.borrow().note.clone();
+                self.history.offer(self.signed.size, &note, self.clock.now(), closes);
             }
             match next {
                 Next::Command(Command::Sign(answer)) => drop(answer.send(self.state.newest.borrow().note.clone())),
@@ -139,6 +145,13 @@ impl Writer {
                 Next::Nothing | Next::Command(Command::Append(_)) => {}
             }
         }
+    }
+
+    /// Whether a checkpoint must be signed without being asked for.
+    fn is_due(&self, since_last: Duration) -> bool {
+        let unsigned = self.head.size - self.signed.size;
+        // The next group could make them too many.
+        unsigned > 0 && (since_last >= SIGN_EVERY || unsigned + GROUP_MAX as u64 > UNSIGNED_MAX)
     }
 
     /// Waits for a command, or until a checkpoint is due.
@@ -175,6 +188,7 @@ impl Writer {
         if *edge_to_save {
             group.set.puts.push(self.edge());
         }
+        self.history.join(&mut group.set, self.store.as_ref())?;
         while group.taken.len() < group_max {
             let Some(request) = pending.pop_front() else { break };
             let touches = request.touches();
@@ -207,6 +221,7 @@ impl Writer {
             }
         }
         *edge_to_save = false;
+        self.history.joined();
         (self.frontier, self.tiles, self.at) = (group.frontier, group.tiles, group.at);
         if let Some((_, place)) = group.taken.last() {
             self.head = Head { size: place.seq + 1, leaf: place.leaf };
@@ -223,8 +238,8 @@ impl Writer {
         let refuse = |space, key: &[u8]| Ok(Err(AppendError::Precondition { space, key: key.to_vec() }));
         let mut named = BTreeSet::new();
         for (space, key) in touches {
-            let reserved =
-                matches!(space, Space::Detail | Space::Tile) || (*space == Space::Meta && key == FRONTIER_KEY);
+            let reserved = matches!(space, Space::Detail | Space::Tile | Space::Note)
+                || (*space == Space::Meta && key == FRONTIER_KEY);
             if reserved || !named.insert((space, key)) {
                 return refuse(*space, key);
             }
@@ -280,10 +295,11 @@ impl Writer {
 
     /// Saves the edge of the tree as of the last checkpoint, so that opening need not read the log.
     fn save_edge(&self, wanted: bool) -> Result<(), Fatal> {
-        if !wanted {
+        if !wanted && !self.history.waits() {
             return Ok(());
         }
         let mut set = WriteSet::at(self.head);
+        self.history.join(&mut set, self.store.as_ref())?;
         set.puts.push(self.edge());
         match self.store.commit(set) {
             Ok(()) => Ok(()),
@@ -443,6 +459,9 @@ impl State {
         Self { newest: watch::Sender::new(newest), stopped: watch::Sender::new(false) }
     }
 }
+
+/// The most entries that no checkpoint covers yet: a log that grows faster is signed more often than once a second.
+const UNSIGNED_MAX: u64 = 1000;
 
 /// The pace of checkpoints while the log grows.
 const SIGN_EVERY: Duration = Duration::from_secs(1);

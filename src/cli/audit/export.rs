@@ -46,6 +46,9 @@ impl Export {
                 .hint("name a folder that does not exist; `medseal audit verify` checks the log itself")
         };
         let mut writer = ExportWriter::create(&self.dir, &note, &key).map_err(failed)?;
+        for note in items(&api.get(&format!("/v1/audit/checkpoints?below={signed}"))?) {
+            writer.past(note.as_str().unwrap_or_default()).map_err(failed)?;
+        }
         let limit = usize::try_from(signed).unwrap_or(usize::MAX);
         each(&api, 0, Some(limit), "", |line| writer.entry(line).map_err(failed))?;
         for stamp in items(&api.get("/v1/audit/stamps")?) {
