@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::alarms::{self, AlarmView};
 use super::replay::{self, Replayed};
+use super::stamps;
 use crate::audit::log::Log;
 use crate::audit::note::Checkpoint;
 use crate::audit::proof;
@@ -244,7 +245,7 @@ pub async fn verify(gateway: &Arc<Gateway>) -> Result<Report, Problem> {
         let checked = verify_log(&work.log, &note, witnessed.as_ref());
         let mut report = checked.map_err(|error| Problem::internal("the log", &error))?;
         if report.ok {
-            report.finding = accounts::check(&work)?;
+            report.finding = stamps::check(&work)?.map_or_else(|| accounts::check(&work), |found| Ok(Some(found)))?;
             report.ok = report.finding.is_none();
         }
         Ok(report)

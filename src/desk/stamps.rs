@@ -14,7 +14,9 @@ use super::{Staff, audit};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::audit::note::Checkpoint;
+use crate::audit::proof;
 use crate::audit::stamp::{self, StampError};
+use crate::audit::verify::{Finding, Kind};
 use crate::clock;
 use crate::durable;
 use crate::gateway::Gateway;
@@ -104,6 +106,23 @@ pub fn list(gateway: &Gateway) -> Result<Vec<StampView>, Problem> {
     let dir = gateway.home.stamps();
     let views = sizes(&dir)?.into_iter().map(|size| view(&dir, size));
     Ok(views.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+}
+
+/// The first note that an authority was asked about and that our log is no continuation of. Only our own key counts.
+pub fn check(gateway: &Gateway) -> Result<Option<Finding>, Problem> {
+    let (dir, keys) = (gateway.home.stamps(), std::slice::from_ref(gateway.log.key()));
+    for size in sizes(&dir)? {
+        let note = fs::read(named(&dir, size, NOTE)).map_err(failed)?;
+        let Ok(signed) = Checkpoint::open(&note, keys) else { continue };
+        let beyond = signed.size > gateway.log.size();
+        let root = if beyond { None } else { Some(proof::root(signed.size, &gateway.log.reader().tree())) };
+        let root = root.transpose().map_err(|error| Problem::internal("the log", &error))?;
+        if root != Some(signed.root) {
+            let message = format!("the log is not the one whose first {} entries were signed and stamped", signed.size);
+            return Ok(Some(Finding { seq: signed.size.saturating_sub(1), kind: Kind::Forked, message }));
+        }
+    }
+    Ok(None)
 }
 
 fn view(dir: &Path, size: u64) -> Result<Option<StampView>, Problem> {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use medseal::audit::note::Checkpoint;
+use medseal::id::Digest;
+use medseal::keys::Keys;
 
 use crate::needs;
 use crate::site::Site;
@@ -150,6 +152,31 @@ fn a_checkpoint_is_stamped_and_openssl_verifies_what_the_export_carries() {
     write(&note, &changed);
     assert!(!authority.verifies(&note, &stamp));
     assert_eq!(site.run(&["audit", "verify", arg(&export)]).status, 1, "a changed stamp is a finding");
+}
+
+#[test]
+fn a_log_that_contradicts_what_others_signed_or_stamped_is_a_finding() {
+    let mut two = Two::at_rest();
+    let site = &mut two.hospital;
+    let size = asked(site, &two.folder.path().join("now.tsq"));
+    let keys = Keys::open(&site.home.join("keys")).expect("keys");
+    let (stamped, signed) = (site.home.join(format!("head/stamps/{size}.note")), site.home.join("head/countersigned"));
+    two.institute.stop();
+    for (path, restart) in [(stamped, false), (signed, true)] {
+        let before = std::fs::read(&path).expect("a note");
+        let truth = Checkpoint::claimed(&before).expect("a note");
+        site.run(&["audit", "verify"]).ok();
+        // What a thief of the key could have signed then, and the log does not hold now.
+        let other = Checkpoint { root: Digest::of(b"another history"), ..truth };
+        write(&path, other.sign(keys.log_signer()).as_bytes());
+        if restart {
+            site.stop();
+            site.start();
+        }
+        let found = site.run(&["audit", "verify"]);
+        assert_eq!((found.status, &found.json["finding"]["kind"]), (1, &"forked".into()), "{}", found.stdout);
+        write(&path, &before);
+    }
 }
 
 #[test]
