@@ -61,6 +61,10 @@ fn a_checkpoint_is_kept_each_hour_of_growth_each_1000_entries_and_at_the_end() {
     // Opened and closed without an entry, the log keeps nothing more.
     home.open().close().unwrap();
     assert_eq!(self::kept(&home), kept);
+    let again = home.open();
+    record(&again, note("too early for the hour and the thousand"), Change::default());
+    again.close().unwrap();
+    assert_eq!(self::kept(&home).last(), Some(&(size + 1)), "the end of a growing log is kept");
     // Each is what it says, of this log.
     for (size, note) in history::read(home.store.as_ref(), u64::MAX).unwrap() {
         let signed = Checkpoint::open(note.as_bytes(), std::slice::from_ref(log.key())).unwrap();
