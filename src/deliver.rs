@@ -114,9 +114,15 @@ impl DeliverError {
     /// The stable code.
     pub const fn reason(&self) -> Reason {
         match self {
-            _ if self.outcome_is_unknown() => Reason::OutcomeUnknown,
             Self::Own(error) => error.reason(),
             Self::Tls { why, .. } => why.reason(),
+            Self::BrokenLine { step: Step::Handover, .. } | Self::BadAnswer { step: Step::Handover, .. } => {
+                Reason::OutcomeUnknown
+            }
+            // A partner that failed, or was too slow to read, after the header was on its way.
+            Self::Refused { step: Step::Handover, code: Code::Internal | Code::Slow | Code::Busy, .. } => {
+                Reason::OutcomeUnknown
+            }
             Self::Endpoint { .. } | Self::Unreachable { .. } | Self::BrokenLine { .. } => Reason::PartnerUnreachable,
             Self::Refused { .. } | Self::BadAnswer { .. } => Reason::PartnerRefused,
             Self::Stale => Reason::PermitStale,
@@ -124,14 +130,13 @@ impl DeliverError {
         }
     }
 
-    /// Whether the partner may hold the whole bundle although no receipt is here. Ask it with
-    /// [`Line::ask_receipt`] before anything is said about the bundle.
+    /// Whether the partner may hold the whole bundle although no receipt is here: whatever it answers once the header
+    /// was on its way, its word alone does not take the header back. Ask it with [`Line::ask_receipt`] before anything
+    /// is said about the bundle.
     pub const fn outcome_is_unknown(&self) -> bool {
         match self {
-            Self::BrokenLine { step, .. } | Self::BadAnswer { step, .. } => matches!(step, Step::Handover),
-            // A partner that failed, or was too slow to read, after the header was on its way.
-            Self::Refused { step, code, .. } => {
-                matches!(step, Step::Handover) && matches!(code, Code::Internal | Code::Slow | Code::Busy)
+            Self::BrokenLine { step, .. } | Self::BadAnswer { step, .. } | Self::Refused { step, .. } => {
+                matches!(step, Step::Handover)
             }
             _ => false,
         }

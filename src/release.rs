@@ -38,6 +38,7 @@ pub use self::question::{consent_on_file, question_of, question_of_new};
 use self::recorded::{Released, record_release, reread, reread_header_stayed};
 pub use self::withdrawal::{cancel, lost_its_consent, would_be_denied};
 use crate::decision::{self, Denied, Permit};
+use crate::deliver::DeliverError;
 use crate::gateway::{Gateway, Row};
 use crate::id::BundleId;
 use crate::partner::Partner;
@@ -142,12 +143,12 @@ async fn hand_over(
     let digest = dispatch.digest();
     tracing::debug!(%bundle, %digest, "handing over");
     let line = talk.line().await;
-    // Asked once more with nothing left in between: whatever is recorded by now stops the header.
-    if gateway.epoch() != decided_at {
-        return retry(gateway, reread(gateway, &bundle)?, job, Reason::PermitStale, NotDelivered).await;
-    }
     let answer = match line {
-        Ok(line) => line.hand_over(release, &dispatch, file, &gateway.clock).await,
+        // Asked once more with nothing left in between: whatever is recorded by now stops the header.
+        Ok(line) => {
+            let unchanged = || gateway.epoch() == decided_at;
+            line.hand_over(release, &dispatch, file, &gateway.clock, unchanged).await
+        }
         Err(error) => Err(error),
     };
     let answer = match answer {
@@ -155,6 +156,8 @@ async fn hand_over(
         Err(error) => {
             tracing::info!(%bundle, partner = %row.value.partner, %error, "not delivered yet");
             let outcome = if error.outcome_is_unknown() { Unknown } else { NotDelivered };
+            // What made the permit stale may have written this row.
+            let row = if matches!(error, DeliverError::Stale) { reread(gateway, &bundle)? } else { row };
             return retry(gateway, row, job, error.reason(), outcome).await;
         }
     };

@@ -257,6 +257,19 @@ impl Line {
         Err(self.refused(step, request, status, &whole))
     }
 
+    /// Waits until the partner has read all that was sent: then the next request leaves at once.
+    pub(super) async fn be_ready(&mut self) -> Result<(), DeliverError> {
+        let mut sender = self.sender.take().ok_or_else(|| behind(None))?;
+        match timeout(self.limits.idle(), sender.ready()).await {
+            Ok(Ok(())) => {
+                self.sender = Some(sender);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(behind(Some(error))),
+            Err(_) => Err(behind(None)),
+        }
+    }
+
     async fn send(&mut self, call: Call, patience: Duration) -> Result<Response<Incoming>, DeliverError> {
         let (step, request) = (call.step, call.request.clone());
         let message = call.message(&self.endpoint);
@@ -271,6 +284,8 @@ impl Line {
         let broken = |source| DeliverError::BrokenLine { step, request, source };
         let response = match timeout(patience, exchange).await {
             Ok(Ok(response)) => response,
+            // Whoever has the header and then says that it does not know us has the header.
+            Ok(Err(error)) if matches!(step, Step::Handover) => return Err(broken(Some(error))),
             Ok(Err(error)) => return Err(self.refused_certificate(&error).unwrap_or_else(|| broken(Some(error)))),
             Err(_) => return Err(broken(None)),
         };
@@ -410,4 +425,9 @@ mod tests {
         assert_eq!(cut(vec![], 10), []);
         assert_eq!(cut(vec![0..9, 10..u64::MAX], u64::MAX), [0..9, 10..u64::MAX]);
     }
+}
+
+/// The line broke while what was sent before was still on its way.
+fn behind(source: Option<hyper::Error>) -> DeliverError {
+    DeliverError::BrokenLine { step: Step::Body, request: RequestId::random(), source }
 }

@@ -35,13 +35,16 @@ impl Line {
     }
 
     /// Hands over the header with the signed dispatch of this release: from here on the partner can read the bundle.
-    /// A permit that grew too old in the meantime lets nothing go. What comes back is not verified. After an error, ask [`DeliverError::outcome_is_unknown`].
+    /// Nothing lies between the last questions and the header: when the line can take it, the permit must be fresh and
+    /// `unchanged` must say that nothing was recorded since it was given. What comes back is not verified. After an error,
+    /// ask [`DeliverError::outcome_is_unknown`].
     pub async fn hand_over(
         &mut self,
         release: Recorded<Release>,
         dispatch: &Signed,
         file: &Arc<File>,
         clock: &Clock,
+        unchanged: impl FnOnce() -> bool,
     ) -> Result<ReceiptAnswer, DeliverError> {
         let release = release.into_event();
         let offer = self.offer_of(release.sealed())?;
@@ -50,7 +53,9 @@ impl Line {
         let header = header.map_err(|source| DeliverError::LocalFile { source })?;
         let (dispatch, signature) = (dispatch.text.clone(), dispatch.signature.clone());
         let notices = release.notices().bytes().to_vec();
-        if !release.permit().is_fresh(clock.now()) {
+        // A partner that reads slowly could make the header wait behind what was sent before it.
+        self.be_ready().await?;
+        if !release.permit().is_fresh(clock.now()) || !unchanged() {
             return Err(DeliverError::Stale);
         }
         self.hand_over_header(&offer, &Handover { dispatch, signature, notices, header }).await

@@ -10,8 +10,8 @@ use medseal::statement::Signed;
 use medseal::statement::dispatch::Release;
 
 async fn twice(line: &mut Line, release: Recorded<Release>, signed: &Signed, file: &Arc<File>, clock: &Clock) {
-    line.hand_over(release, signed, file, clock).await.ok();
-    line.hand_over(release, signed, file, clock).await.ok();
+    line.hand_over(release, signed, file, clock, || true).await.ok();
+    line.hand_over(release, signed, file, clock, || true).await.ok();
 }
 
 fn main() {}

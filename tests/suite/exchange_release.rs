@@ -98,7 +98,7 @@ async fn a_release_that_is_cut_off_goes_on_and_arrives_whole() {
     let mut sent = 0;
     line.send_body(&release, &state, &file, |bytes| sent += bytes).await.expect("sent");
     assert!(sent <= 4 * SEGMENT as u64 + 3, "{sent} bytes were sent again");
-    let receipt = line.hand_over(release, &dispatch(), &file, &now()).await.expect("a receipt");
+    let receipt = line.hand_over(release, &dispatch(), &file, &now(), || true).await.expect("a receipt");
     assert_eq!(line.ask_receipt(&dispatch().digest()).await.expect("an answer"), Some(receipt));
     assert_eq!(only_blob(&rig), sealed.bytes);
 }
@@ -114,7 +114,7 @@ async fn a_permit_that_grew_too_old_lets_no_header_go() {
     line.send_body(&release, &state, &file, |_| ()).await.expect("sent");
     let later = now();
     later.advance_s(3600);
-    let stale = line.hand_over(release, &dispatch(), &file, &later).await.expect_err("a receipt");
+    let stale = line.hand_over(release, &dispatch(), &file, &later, || true).await.expect_err("a receipt");
     assert!(matches!(stale, DeliverError::Stale), "{stale}");
     let partial = rig.vault_folder("partial").join(rig.vault_names("partial").remove(0));
     assert_eq!(std::fs::read(partial).expect("a partial")[..200], [0; 200], "the header left");
@@ -132,7 +132,7 @@ async fn a_release_goes_to_its_partner_and_to_nobody_else() {
     for wrong in [
         line.offer(&to_mayo).await.expect_err("an answer"),
         line.send_body(&to_mayo, &state, &file, |_| ()).await.expect_err("sent"),
-        line.hand_over(to_mayo, &dispatch(), &file, &now()).await.expect_err("a receipt"),
+        line.hand_over(to_mayo, &dispatch(), &file, &now(), || true).await.expect_err("a receipt"),
     ] {
         assert!(matches!(wrong, DeliverError::WrongLine { .. }), "{wrong}");
     }
@@ -169,7 +169,7 @@ async fn a_bundle_larger_than_all_buffers_arrives_whole() {
     let mut line = line.expect("a line");
     let state = line.offer(&release).await.expect("taken");
     line.send_body(&release, &state, &file, |_| ()).await.expect("sent");
-    line.hand_over(release, &dispatch(), &file, &now()).await.expect("a receipt");
+    line.hand_over(release, &dispatch(), &file, &now(), || true).await.expect("a receipt");
     let blob = rig.vault_folder("sealed").join(rig.vault_names("sealed").remove(0));
     assert_eq!(std::fs::metadata(blob).expect("a blob").len(), sealed.offer.sealed_bytes);
 }

@@ -18,12 +18,12 @@ use medseal::store::sled::SledStore;
 
 use crate::log_home::{Home, note};
 
-fn store_dir(home: &Path) -> PathBuf {
+pub(crate) fn store_dir(home: &Path) -> PathBuf {
     home.join("store")
 }
 
 /// Opens the store and the log again, adds an entry, closes, and verifies everything.
-fn reopened(home: &Home, acknowledged: &[Place]) -> u64 {
+pub(crate) fn reopened(home: &Home, acknowledged: &[Place]) -> u64 {
     let store: Arc<dyn Store> = Arc::new(SledStore::open(&store_dir(home.path())).unwrap());
     let log = Log::open(home.parts(&store)).unwrap();
     let before = log.size();
@@ -47,7 +47,7 @@ fn verified(home: &Path, log: &Log) -> Report {
 }
 
 /// A home whose store is on the disk and closed again.
-fn home_on_disk() -> Home {
+pub(crate) fn home_on_disk() -> Home {
     let dir = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(SledStore::create(&store_dir(dir.path())).unwrap());
     Home::begin_in(dir, &store)

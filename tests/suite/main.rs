@@ -77,6 +77,7 @@ mod stock_tools_exchange;
 mod store_conformance;
 mod survey_hostile;
 mod survey_samples;
+mod syscall_faults;
 mod tls_handshake;
 mod tree_proofs;
 mod verify_alone;
