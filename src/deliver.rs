@@ -116,11 +116,10 @@ impl DeliverError {
         match self {
             Self::Own(error) => error.reason(),
             Self::Tls { why, .. } => why.reason(),
-            Self::BrokenLine { step: Step::Handover, .. } | Self::BadAnswer { step: Step::Handover, .. } => {
-                Reason::OutcomeUnknown
-            }
-            // A partner that failed, or was too slow to read, after the header was on its way.
-            Self::Refused { step: Step::Handover, code: Code::Internal | Code::Slow | Code::Busy, .. } => {
+            // A refusal is named as what it is, unless the partner says that it failed or was too slow to read.
+            Self::BrokenLine { step: Step::Handover, .. }
+            | Self::BadAnswer { step: Step::Handover, .. }
+            | Self::Refused { step: Step::Handover, code: Code::Internal | Code::Slow | Code::Busy, .. } => {
                 Reason::OutcomeUnknown
             }
             Self::Endpoint { .. } | Self::Unreachable { .. } | Self::BrokenLine { .. } => Reason::PartnerUnreachable,

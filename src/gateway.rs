@@ -40,7 +40,7 @@ use crate::partner::{SignedCard, log_name};
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::receive::Receiver;
-use crate::store::{Put, Space, Store};
+use crate::store::{Expect, Put, Space, Store};
 use crate::subject::Subjects;
 use crate::tls::{PeerTrust, Tls};
 use crate::vault::Vault;
@@ -241,7 +241,9 @@ impl Gateway {
 
     /// Records an event and makes its change, in one atomic and durable write.
     pub async fn record<E: Event + Send + 'static>(&self, event: E, change: Change) -> Result<Recorded<E>, Problem> {
-        let decides = change.puts.iter().any(|put| DECIDES.contains(&put.space))
+        // A case that was not there before is part of no permit, and a partner can open as many as it likes.
+        let is_new_case = |put: &Put| put.space == Space::Case && put.expect == Expect::Absent;
+        let decides = change.puts.iter().any(|put| DECIDES.contains(&put.space) && !is_new_case(put))
             || change.deletes.iter().any(|delete| DECIDES.contains(&delete.space));
         // Before and after: a release decided on the old state must not pass in between.
         if decides {
@@ -377,7 +379,7 @@ const PASSWD: &str = "/etc/passwd";
 const DECIDES: [Space; 4] = [Space::Partner, Space::Consent, Space::Case, Space::Policy];
 
 /// A put that replaces whatever stands there.
-pub fn put<T: serde::Serialize>(space: Space, key: &[u8], value: &T, expect: crate::store::Expect) -> Put {
+pub fn put<T: serde::Serialize>(space: Space, key: &[u8], value: &T, expect: Expect) -> Put {
     let value = serde_json::to_vec(value).expect("records serialise");
     Put { space, key: key.to_vec(), expect, value }
 }

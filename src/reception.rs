@@ -141,6 +141,25 @@ async fn record(
 ) -> Result<(), Problem> {
     let now = clock::stamp(gateway.now());
     let digest = signed.digest();
+    let inbox_key = InboxRecord::key(from, &dispatch.bundle);
+    let known = gateway.row::<InboxRecord>(Space::Inbox, &inbox_key)?.map(|row| row.value);
+    if let Some(known) = &known {
+        // Recalled while it came again: whoever brought it is refused, and what was stored of it goes.
+        if known.recall.is_some() {
+            return Err(Problem::refused(Reason::Recalled, "this bundle was recalled"));
+        }
+        // One bundle id, two contents or two meanings: the second is refused, whoever is wrong.
+        if known.sealed_sha256 != dispatch.sealed_sha256 {
+            return Err(Problem::refused(Reason::Conflict, "this bundle id names another content"));
+        }
+        let same = known.kind == dispatch.kind
+            && known.case == dispatch.case
+            && known.purpose == dispatch.purpose
+            && known.answers == dispatch.answers;
+        if !same {
+            return Err(Problem::refused(Reason::Conflict, "this bundle came for another case or as another kind"));
+        }
+    }
     let mut change = Change::default();
     let side = if dispatch.kind == Kind::Opinion { Side::Ours } else { Side::Theirs(from.clone()) };
     let case_key = CaseRecord::key(&side, &dispatch.case);
@@ -163,38 +182,26 @@ async fn record(
         change.puts.extend(gateway.new_case(&case, &CasePrivate::default())?);
         subject
     };
-    let inbox_key = InboxRecord::key(from, &dispatch.bundle);
-    let again = match gateway.row::<InboxRecord>(Space::Inbox, &inbox_key)? {
-        // Recalled while it came again: whoever brought it is refused, and what was stored of it goes.
-        Some(known) if known.value.recall.is_some() => {
-            return Err(Problem::refused(Reason::Recalled, "this bundle was recalled"));
-        }
-        Some(known) if known.value.sealed_sha256 == dispatch.sealed_sha256 => true,
-        // One bundle id, two contents: the second is refused, whoever is wrong.
-        Some(_) => {
-            return Err(Problem::refused(Reason::Conflict, "this bundle id names another content"));
-        }
-        None => {
-            let inbox = InboxRecord {
-                bundle: dispatch.bundle.clone(),
-                from: from.clone(),
-                case: dispatch.case.clone(),
-                kind: dispatch.kind,
-                purpose: dispatch.purpose.clone(),
-                received: now.clone(),
-                sealed_sha256: dispatch.sealed_sha256,
-                sealed_bytes: dispatch.sealed_bytes,
-                answers: dispatch.answers.clone(),
-                erase_at: dispatch.erase_at.clone(),
-                dispatch: digest,
-                opened: None,
-                recall: None,
-                expired: None,
-            };
-            change.puts.push(put(Space::Inbox, &inbox_key, &inbox, Expect::Absent));
-            false
-        }
-    };
+    let again = known.is_some();
+    if !again {
+        let inbox = InboxRecord {
+            bundle: dispatch.bundle.clone(),
+            from: from.clone(),
+            case: dispatch.case.clone(),
+            kind: dispatch.kind,
+            purpose: dispatch.purpose.clone(),
+            received: now.clone(),
+            sealed_sha256: dispatch.sealed_sha256,
+            sealed_bytes: dispatch.sealed_bytes,
+            answers: dispatch.answers.clone(),
+            erase_at: dispatch.erase_at.clone(),
+            dispatch: digest,
+            opened: None,
+            recall: None,
+            expired: None,
+        };
+        change.puts.push(put(Space::Inbox, &inbox_key, &inbox, Expect::Absent));
+    }
     let key = AcceptedDispatch::key(from, &digest);
     let accepted = AcceptedDispatch {
         bundle: dispatch.bundle.clone(),

@@ -36,8 +36,6 @@ pub struct OpenedBag {
     pub descriptor: Descriptor,
     /// SHA-256 of the tag manifest.
     pub manifest_sha256: Digest,
-    /// The cover sheet, an HTML page.
-    pub cover: String,
 }
 
 /// Why a bag was not opened.
@@ -207,7 +205,7 @@ impl Bag {
         Ok(text)
     }
 
-    fn check(mut self) -> Result<OpenedBag, ExtractError> {
+    fn check(self) -> Result<OpenedBag, ExtractError> {
         if self.tag != TAGS.len() {
             return Err(form("a tag file is missing"));
         }
@@ -235,8 +233,7 @@ impl Bag {
             .map_err(|error| ExtractError::Descriptor(error.to_string()))?;
         self.check_descriptor(&descriptor)?;
         self.check_info()?;
-        let cover = self.tags.remove("index.html").unwrap_or_default();
-        Ok(OpenedBag { descriptor, manifest_sha256, cover })
+        Ok(OpenedBag { descriptor, manifest_sha256 })
     }
 
     fn check_descriptor(&self, descriptor: &Descriptor) -> Result<(), ExtractError> {

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use sha2::{Digest as _, Sha256};
 
 use super::failure::Failure;
+use crate::bundle::cover as cover_sheet;
 use crate::bundle::descriptor::DescribedAnswers;
 use crate::bundle::extract::{Extent, ExtractError, OpenedBag, open_bag};
 use crate::bundle::tar_read::TarLimits;
@@ -95,7 +96,8 @@ pub(super) fn open(
             Ok(())
         };
         let agreed = compare(bag, dispatch, notices.as_ref().map(|(_, notices)| notices), &measured)
-            .and_then(|()| write(&cover, cover_text(&bag.cover, out, extent)))
+            // Made here, of what was verified: the sender's own page could say, and do, anything.
+            .and_then(|()| write(&cover, cover_text(&cover_sheet::page(&bag.descriptor), out, extent)))
             .and_then(|()| notices.as_ref().map_or(Ok(()), |(path, notices)| write(path, notices.page())));
         agreed.map_err(|failure| {
             let text = failure.text().to_owned();

@@ -414,6 +414,11 @@ fn text_value(text: &str) -> HeaderValue {
 /// How much is gathered before it is written, in bytes.
 const WRITE_BYTES: usize = 512 << 10;
 
+/// The line broke while what was sent before was still on its way.
+fn behind(source: Option<hyper::Error>) -> DeliverError {
+    DeliverError::BrokenLine { step: Step::Body, request: RequestId::random(), source }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,9 +430,4 @@ mod tests {
         assert_eq!(cut(vec![], 10), []);
         assert_eq!(cut(vec![0..9, 10..u64::MAX], u64::MAX), [0..9, 10..u64::MAX]);
     }
-}
-
-/// The line broke while what was sent before was still on its way.
-fn behind(source: Option<hyper::Error>) -> DeliverError {
-    DeliverError::BrokenLine { step: Step::Body, request: RequestId::random(), source }
 }

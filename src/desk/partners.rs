@@ -9,7 +9,7 @@ use crate::clock;
 use crate::deliver::{DeliverError, Line};
 use crate::gateway::{Gateway, put};
 use crate::id::{Digest, InstitutionId};
-use crate::partner::{Agreement, Partner, SignedCard, Standing};
+use crate::partner::{Agreement, Certificate, Partner, SignedCard, Standing};
 use crate::problem::Problem;
 use crate::reason::Reason;
 use crate::store::{Expect, Space};
@@ -86,11 +86,14 @@ pub async fn add(gateway: &Gateway, staff: Staff, request: AddPartner) -> Result
         .unwrap_or_else(|| Agreement::attested(now));
     let before = existing.as_ref().map(|row| &row.value);
     let partner = Partner::admit(before, card, fingerprint.as_ref(), agreement, now).map_err(refuse)?;
-    // Two partners with one authority could pose as each other, so TLS would know neither.
-    let authorities = partner.ca_certificates_at(now);
-    let shared = gateway.partners()?.into_iter().find(|other| {
-        other.id() != partner.id() && other.ca_certificates_at(now).iter().any(|known| authorities.contains(known))
-    });
+    // Two partners with one authority could pose as each other, so TLS would know neither. What counts is the key, at
+    // whatever time: anybody can write another certificate around it.
+    let authorities = || partner.card().tls.iter().map(|entry| &entry.value);
+    let is_shared = |known: &Certificate| authorities().any(|ours| ours.has_key_of(known));
+    let shared = gateway
+        .partners()?
+        .into_iter()
+        .find(|other| other.id() != partner.id() && other.card().tls.iter().any(|entry| is_shared(&entry.value)));
     if let Some(other) = shared {
         let detail =
             format!("the card holds the certificate authority of {}: each institution has its own", other.id());

@@ -133,8 +133,21 @@ impl Card {
         check_entries("age", &self.age, 1)?;
         check_entries("signing", &self.signing, 1)?;
         check_entries("log", &self.log, 0)?;
-        check_entries("witness", &self.witness, 0)
+        check_entries("witness", &self.witness, 0)?;
+        // A name of its own and of nobody else, so that no partner speaks for another's log, nor as another witness.
+        if self.log.iter().any(|entry| !is_named(&entry.value, &log_name(&self.id))) {
+            return refuse("log", "keys under the institution's own name, ID/medseal/log");
+        }
+        if self.witness.iter().any(|entry| !is_named(&entry.value, &witness_name(&self.id))) {
+            return refuse("witness", "keys under the institution's own name, ID/medseal/witness");
+        }
+        Ok(())
     }
+}
+
+/// Whether a verifier key, `NAME+KEYID+BASE64`, has this name.
+fn is_named(vkey: &impl fmt::Display, name: &str) -> bool {
+    vkey.to_string().split_once('+').is_some_and(|(found, _)| found == name)
 }
 
 fn check_entries<T: PartialEq>(field: &'static str, entries: &[Dated<T>], least: usize) -> Result<(), CardError> {

@@ -81,6 +81,15 @@ impl Certificate {
     pub const fn der(&self) -> &CertificateDer<'static> {
         &self.0
     }
+
+    /// Whether the key is the same, whatever else the certificates say: what one of them has signed counts for both.
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        let key = |certificate: &Self| {
+            let (_, parsed) = X509Certificate::from_der(&certificate.0).ok()?;
+            Some(parsed.public_key().raw.to_vec())
+        };
+        key(self) == key(other)
+    }
 }
 
 impl FromStr for Certificate {

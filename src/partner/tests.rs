@@ -119,6 +119,31 @@ fn a_card_that_says_what_no_card_may_say_is_refused() {
 }
 
 #[test]
+fn a_card_names_keys_under_its_own_name_only() {
+    let (other, home) = (home("clinic"), home("expert"));
+    let theirs = card(&other, 1).card().clone();
+    let refused = |change: &dyn Fn(&mut Card), field: &str| match changed(&home, |card| change(card)) {
+        Err(CardError::Field { field: found, .. }) => assert_eq!(found, field),
+        other => panic!("{field}: {other:?}"),
+    };
+    // With another's log it could show us a second history of it; with another's witness it would stand for two.
+    refused(&|card| card.log.clone_from(&theirs.log), "log");
+    refused(&|card| card.witness.clone_from(&theirs.witness), "witness");
+}
+
+#[test]
+fn another_certificate_around_the_same_key_is_the_same_authority() {
+    let ours = home("expert").keys.ca_certificate().clone();
+    let other = home("clinic").keys.ca_certificate().clone();
+    let mut flipped = ours.to_vec();
+    // A bit of the signature, which nobody checks on an authority that is trusted by itself.
+    *flipped.last_mut().unwrap() ^= 1;
+    let [ours, flipped, other] = [ours, CertificateDer::from(flipped), other].map(|der| Certificate::of(der).unwrap());
+    assert!(ours != flipped && ours.has_key_of(&flipped));
+    assert!(!ours.has_key_of(&other));
+}
+
+#[test]
 fn an_unknown_field_and_a_swollen_file_are_refused() {
     let file = card(&home("expert"), 1).file_text();
     let extended = file.replacen("{\"age\"", "{\"admin\":\"yes\",\"age\"", 1);

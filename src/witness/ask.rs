@@ -196,6 +196,7 @@ fn signed(
     newest: &Checkpoint,
     lines: &str,
 ) -> Result<(), NotAsked> {
+    let lines = &Checkpoint::lines_of(lines, keys);
     let alone = Checkpoint::merge(note, lines)?;
     if Checkpoint::cosignatures(alone.as_bytes(), keys)?.is_empty() {
         return Err(NotAsked::NoSignature);

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use medseal::config::PostQuantum;
-use medseal::id::{Digest, InstitutionId};
+use medseal::id::{CaseId, Digest, InstitutionId};
 use medseal::keys::Keys;
 use medseal::receive;
+use medseal::statement::dispatch::Dispatch;
 use medseal::tls::{PeerTrust, Tls};
 use medseal::vault::Vault;
 use medseal::wire::{Code, Handover, Limits, Offer, ReceiptAnswer, Target};
@@ -102,6 +103,31 @@ async fn the_same_dispatch_again_and_on_two_lines_at_once_is_one_delivery_with_t
     let asked = line.ask("GET", &Target::Receipt(Digest::of(sent.handover.dispatch.as_bytes()))).await;
     assert_eq!(asked.json::<ReceiptAnswer>(), sent.receipt);
     assert_eq!(holdings(&pair.institute), before, "nothing was stored or recorded a second time");
+}
+
+/// The same bundle, signed for once more by its true sender, with another meaning.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_that_is_there_gets_no_second_meaning() {
+    let pair = Pair::ready();
+    let sent = delivered(&pair);
+    let before = holdings(&pair.institute);
+    let keys = Keys::open(&pair.hospital.home.join("keys")).expect("the keys of a home");
+    let dispatch: Dispatch = serde_json::from_str(&sent.handover.dispatch).expect("a dispatch");
+    let changes: [fn(&mut Dispatch); 2] = [
+        |dispatch| dispatch.case = CaseId::random(),
+        |dispatch| dispatch.purpose = "HRESCH".parse().expect("a purpose"),
+    ];
+    for change in changes {
+        let mut other = dispatch.clone();
+        change(&mut other);
+        let signed = other.sign(keys.signer());
+        let handover = Handover { dispatch: signed.text, signature: signed.signature, ..sent.handover.clone() };
+        let mut line = dial(&pair.hospital, &pair.institute).await;
+        assert_eq!(line.post(&Target::Transfers, &sent.offer).await.status, 200, "the transfer is whole already");
+        let answer = line.post(&Target::Handover(sent.offer.id()), &handover).await;
+        assert_ne!(answer.status, 200, "{answer:?}");
+    }
+    assert_eq!(holdings(&pair.institute), before, "no case, no entry, no receipt");
 }
 
 #[tokio::test(flavor = "multi_thread")]

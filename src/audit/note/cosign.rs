@@ -51,6 +51,17 @@ impl Checkpoint {
         Ok(found)
     }
 
+    /// Those of the lines that name one of these keys: whoever is asked for a signature speaks for nobody else. Nothing is
+    /// verified.
+    pub fn lines_of(lines: &str, keys: &[WitnessKey]) -> String {
+        let names = |line: &str| {
+            let mut words = line.strip_prefix("\u{2014} ")?.split(' ');
+            let (name, signature) = (words.next()?, STANDARD.decode(words.next()?).ok()?);
+            Some(keys.iter().any(|key| key.name.as_str() == name && signature.starts_with(&key.id())))
+        };
+        lines.split_inclusive('\n').filter(|line| names(line.trim_end_matches('\n')).unwrap_or(false)).collect()
+    }
+
     /// A note with these signature lines added; a line takes the place of an earlier one by the same key. Nothing is
     /// verified.
     pub fn merge(note: &str, lines: &str) -> Result<String, NoteError> {
@@ -109,6 +120,24 @@ mod tests {
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_witness_speaks_for_nobody_else() {
+        let (checkpoint, note, _) = log();
+        let (name, signer, key) = witness(9, "nordhafen/medseal/witness");
+        let (other_name, other_signer, other_key) = witness(11, "st-olav/medseal/witness");
+        let (own, others) =
+            (checkpoint.cosign(&name, &signer, at(7)), checkpoint.cosign(&other_name, &other_signer, at(8)));
+        // Its own good line, and a bad one in another's name.
+        let spoiled = others.replacen("AAAA", "AAAB", 1);
+        let answer = format!("{own}{spoiled}\u{2014} junk\n{}", others.replace('\n', "=\n"));
+        let lines = Checkpoint::lines_of(&answer, std::slice::from_ref(&key));
+        assert_eq!(lines, own);
+        let before = Checkpoint::merge(&note, &others).unwrap();
+        let merged = Checkpoint::merge(&before, &lines).unwrap();
+        let signed = Checkpoint::cosignatures(merged.as_bytes(), &[key, other_key]).unwrap();
+        assert_eq!(signed.len(), 2);
     }
 
     #[test]
