@@ -239,7 +239,7 @@ class Walk:
     """The chain so far. The newest leaf joins the tree one step later: the next line shows whether it was edited."""
 
     def __init__(self, signed, trusted):
-        self.seq, self.tree, self.newest = 0, Tree(), None
+        self.seq, self.tree, self.newest, self.before = 0, Tree(), None, bytes(32)
         self.signed, self.trusted = Mark(signed), Mark(trusted)
 
     def step(self, line, rest):
@@ -247,7 +247,7 @@ class Walk:
         link = read_link(line)
         if link is None or len(line) > LEAF_BYTES_MAX:
             raise Finding(seq, 'edited', 'entry %d was edited: its line is not an entry' % seq)
-        prev, earlier = (self.newest[0], self.newest[1]) if self.newest else (bytes(32), b'')
+        prev, earlier = (self.newest[0], self.newest[1]) if self.newest else (self.before, b'')
         if link[0] != prev and link[1] == seq:
             intact = self.is_intact(line, rest, [link[0]])
             edited = max(seq - 1, 0) if intact else seq
@@ -335,6 +335,79 @@ def compare(walk, signed, refusal, trusted):
     if not walk.trusted.holds():
         message = 'the first %d entries are not those of the trusted checkpoint' % trusted.size
         raise Finding(last, 'forked', message)
+
+
+# -- a range: a stretch of a log, proved at both ends
+
+def read_proof(folder, name, keys):
+    """Index, hashes and note of a C2SP tlog-proof, the checkpoint of the note verified."""
+    text = read_small(folder, name, 16 * 1024 + NOTE_BYTES_MAX).decode()
+    head, _, note = text.partition('\n\n')
+    lines = head.split('\n')
+    if lines[0] != 'c2sp.org/tlog-proof@v1' or not re.fullmatch('index (0|[1-9][0-9]{0,15})', lines[1], re.ASCII):
+        raise ValueError('not a proof')
+    return int(lines[1][6:]), [unbase64(line) for line in lines[2:]], open_note(note.encode(), keys)[0], note.encode()
+
+
+def tree_before(index, size, leaf, path, root):
+    """The tree of all that stands to the left of a leaf, if the path leads from the leaf to the root."""
+    left, node, at, last = [], leaf, index, size - 1
+    if index >= size:
+        raise ValueError('beyond the end of the log')
+    for beside in path:
+        if last == 0 or len(beside) != 32:
+            raise ValueError('too long')
+        while at == last and at % 2 == 0:
+            at, last = at // 2, last // 2
+        if at % 2:
+            left.append(beside)
+            node = sha256(b'\x01' + beside + node)
+        else:
+            node = sha256(b'\x01' + node + beside)
+        at, last = at // 2, last // 2
+    if last or node != root:
+        raise ValueError('it does not lead to the root')
+    return Tree(index, reversed(left))
+
+
+def read_range(folder, keys):
+    """What the file range says, the tree before the first entry, and the log as far as the last one."""
+    def bad(message):
+        raise Finding(0, 'bad-file', message)
+
+    try:
+        text = read_small(folder, 'range')
+        found = read_strict(text[:-1])
+        hashes = [found.pop(name) for name in ('before', 'first_leaf', 'last_leaf')]
+        if not text.endswith(b'\n') or any(not re.fullmatch('[0-9a-f]{64}', one, re.ASCII) for one in hashes):
+            raise ValueError('not in the one form')
+        before, first_leaf, last_leaf = map(bytes.fromhex, hashes)
+        first, last = found.pop('first'), found.pop('last')
+        if found != {'format': 'medseal-range@v1'} or type(first) is not int or type(last) is not int:
+            raise ValueError('other fields')
+    except (ValueError, TypeError, KeyError, AttributeError):
+        bad('the file range is malformed')
+    try:
+        open_note(read_small(folder, 'checkpoint'), keys)
+    except Refused as error:
+        raise Finding(first, 'bad-signature', 'the checkpoint does not count: %s' % error) from error
+    try:
+        one, path, signed, _ = read_proof(folder, 'first.tlog-proof', keys)
+        two, last_path, last_signed, note = read_proof(folder, 'last.tlog-proof', keys)
+        if (one, two) != (first, last) or not 0 <= first <= last or signed.origin != last_signed.origin:
+            raise ValueError('they are of other entries')
+        if note != read_small(folder, 'checkpoint'):
+            raise ValueError('the last entry is proved against another checkpoint')
+        tree = tree_before(first, signed.size, first_leaf, path, signed.root)
+        whole = tree_before(last, last_signed.size, last_leaf, last_path, last_signed.root)
+    except (ValueError, IndexError, Refused) as error:
+        bad('an end of the range is not proved: %s' % error)
+    whole.push(last_leaf)
+    return first, before, tree, Checkpoint(signed.origin, whole.size, whole.root())
+
+
+RANGE_FILES = {'range', 'first.tlog-proof', 'last.tlog-proof', 'checkpoint', 'checkpoint.body', 'checkpoint.sig',
+               'keys/log.pem', 'log.vkey', 'policy', 'verify.py', 'README', 'SHA256SUMS'}
 
 
 # -- the tiles: C2SP tlog-tiles
@@ -484,12 +557,14 @@ def check_files(folder, entries, expected, signed, key, lines):
     for name, content in expected.items():
         if read_small(folder, name) != content:
             bad('the file %s is not what the checkpoint and the key say' % name)
+    is_range = os.path.lexists(os.path.join(folder, 'range'))
     tiled = set()
-    for name, content in tiles(lines()):
+    for name, content in () if is_range else tiles(lines()):
         if read_small(folder, name, len(content)) != content:
             bad('the tiles as far as %s are not those of the entries' % name)
         tiled.add(name)
-    check_past(folder, signed, key, lines(), bad)
+    if not is_range:
+        check_past(folder, signed, key, lines(), bad)
     found = set()
     for parent, folders, files in os.walk(folder):
         for name in folders + files:
@@ -499,6 +574,9 @@ def check_files(folder, entries, expected, signed, key, lines):
         found.update(os.path.relpath(os.path.join(parent, name), folder) for name in files)
     if {name for name in found if name.startswith('tile/')} != tiled:
         bad('there is a tile that the entries do not have')
+    for name in found if is_range else ():
+        if name not in RANGE_FILES and not ENTRIES.fullmatch(name):
+            bad('a range has no file %s' % name)
     sums = {}
     try:
         text = read_small(folder, 'SHA256SUMS', SUMS_BYTES_MAX).decode()
@@ -551,16 +629,24 @@ def verify(folder, given_key, trusted_note, report):
     lines = read_lines(paths, LEAF_BYTES_MAX)
     details_file = os.path.join(folder, 'details.jsonl')
     details = Details(read_lines([details_file] if os.path.exists(details_file) else [], OPENING_BYTES_MAX))
+    first, end = 0, signed
     walk = Walk(signed, trusted)
+    if os.path.lexists(os.path.join(folder, 'range')):
+        first, before, tree, end = read_range(folder, keys)
+        if trusted and not first <= trusted.size <= end.size:
+            raise Refused('a range shows nothing about a checkpoint outside it: ask for the whole log')
+        walk = Walk(end, trusted)
+        walk.seq, walk.tree, walk.before = first, tree, before
+        report['range'] = {'first': first, 'last': end.size - 1}
     try:
         for line in lines:
             walk.step(line, lines)
             details.compare(walk.seq - 1, line)
         walk.finish()
-        compare(walk, signed, refusal, trusted)
+        compare(walk, end, refusal, trusted)
         details.end()
     finally:
-        report['entries'], report['details'] = walk.seq, details.opened
+        report['entries'], report['details'] = walk.seq - first, details.opened
         report['root'] = walk.tree.root().hex()
     key, signature = counted
     check_files(folder, walk.seq, {
@@ -598,6 +684,9 @@ def main():
         print(json.dumps(report, sort_keys=True))
     elif report['ok']:
         print('OK: %d entries of the log %s, root %s' % (report['entries'], report['origin'], report['root']))
+        if 'range' in report:
+            print('    This is a range of the log, entries %(first)d to %(last)d: nothing is said of the others'
+                  % report['range'])
         if report['details']:
             print('    %d opened details fit their entries' % report['details'])
         if report['self_asserted']:

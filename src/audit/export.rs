@@ -4,6 +4,7 @@
 //! not verify.
 
 mod check;
+mod range;
 mod read;
 mod tiles;
 mod writer;
@@ -11,6 +12,7 @@ mod writer;
 use crate::audit::note::{Checkpoint, LogKey};
 
 pub use check::{ExportReport, verify_export};
+pub use range::{Range, RangeWriter, gap};
 pub use read::{read_entries, read_note};
 pub use writer::{ExportError, ExportWriter, Exported};
 
@@ -45,6 +47,7 @@ const KEY: &str = "log.vkey";
 /// The folder of the checkpoints of the log's past.
 const PAST: &str = "checkpoints";
 const STAMPS: &str = "stamps";
+const RANGE: &str = "range";
 const SUMS: &str = "SHA256SUMS";
 
 const README: &str = "\
@@ -55,6 +58,9 @@ This folder is an export of a medseal log. Nothing of medseal is needed to verif
 KEY is the log's key as you got it from the institution, for instance from its card. Without --key the export vouches
 for itself: compare the key that is shown by telephone. With --trusted-checkpoint FILE the log must also continue an
 older checkpoint that you kept. The exit code is 0 if all is well and 1 if not; the first bad entry is named.
+
+If there is a file range, this is a stretch of the log and not the whole: range says from which entry to which, and
+first.tlog-proof and last.tlog-proof (C2SP tlog-proof) show that both ends are in the signed log. There is no tile/.
 
 By hand:
 

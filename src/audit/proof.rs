@@ -127,6 +127,23 @@ pub fn verify_inclusion(
     if node == *root { Ok(()) } else { Err(ProofError::Root) }
 }
 
+/// The tree of the leaves before leaf `index`, from a proof of that leaf that was verified: all that stands to its left.
+pub fn tree_before(index: u64, size: u64, proof: &[Digest]) -> Result<Frontier, ProofError> {
+    if index >= size {
+        return Err(ProofError::Beyond);
+    }
+    let mut climb = Climb { at: index, last: size - 1 };
+    let mut left = Vec::new();
+    for beside in proof {
+        if matches!(climb.step()?, Side::Left) {
+            left.push(*beside);
+        }
+    }
+    let peaks = left.iter().rev().flat_map(|peak| *peak.as_bytes());
+    let bytes: Vec<_> = index.to_be_bytes().into_iter().chain(peaks).collect();
+    Frontier::from_bytes(&bytes).ok_or(ProofError::Length)
+}
+
 /// Checks that the tree of `new` leaves with root `new_root` begins with the tree of `old` leaves with root `old_root`.
 pub fn verify_consistency(
     old: u64,

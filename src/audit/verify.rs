@@ -167,6 +167,40 @@ pub fn verify_lines(
     verify_with_details(lines, std::iter::empty(), against, progress)
 }
 
+/// Verifies the lines of a part of a log: from the end of `tree`, whose last leaf is `before`, to that of `end`, whose
+/// root others have verified.
+pub(super) fn verify_part(
+    mut lines: impl Iterator<Item = io::Result<Vec<u8>>>,
+    (tree, before): (Frontier, Digest),
+    end: &Checkpoint,
+    trusted: Option<&Checkpoint>,
+    mut progress: impl FnMut(u64),
+) -> io::Result<Report> {
+    let against = Against { checkpoint: None, keys: &[], trusted, behind: Behind::Finding };
+    let first = tree.size();
+    let mut walk = Walk::new(Some(end), trusted);
+    (walk.seq, walk.frontier, walk.before) = (first, tree, before);
+    let mut finding = None;
+    while let Some(line) = lines.next() {
+        let line = line?;
+        if let Err(suspect) = walk.step(&line) {
+            finding = Some(walk.judge(suspect, &line, &mut lines)?);
+            break;
+        }
+        if walk.seq.is_multiple_of(PROGRESS_EVERY) {
+            progress(walk.seq - first);
+        }
+    }
+    if finding.is_none() {
+        walk.finish();
+        finding = walk.compare(Some(Ok(end)), &against);
+    }
+    let mut report = walk.report(Some(end), 0, finding);
+    report.entries -= first;
+    report.signed -= first;
+    Ok(report)
+}
+
 /// [`verify_lines`], together with the lines of `details.jsonl`, in the order of their entries.
 pub fn verify_with_details(
     mut lines: impl Iterator<Item = io::Result<Vec<u8>>>,
@@ -264,6 +298,8 @@ struct Walk {
     seq: u64,
     frontier: Frontier,
     newest: Option<(Digest, Link)>,
+    /// What the first line names as the entry before it.
+    before: Digest,
     signed: Mark,
     trusted: Mark,
 }
@@ -292,7 +328,14 @@ enum Suspect {
 
 impl Walk {
     fn new(signed: Option<&Checkpoint>, trusted: Option<&Checkpoint>) -> Self {
-        Self { seq: 0, frontier: Frontier::new(), newest: None, signed: Mark::at(signed), trusted: Mark::at(trusted) }
+        Self {
+            seq: 0,
+            frontier: Frontier::new(),
+            newest: None,
+            before: NO_LEAF,
+            signed: Mark::at(signed),
+            trusted: Mark::at(trusted),
+        }
     }
 
     /// The sizes at which the root is wanted.
@@ -323,7 +366,7 @@ impl Walk {
 
     fn step(&mut self, line: &[u8]) -> Result<(), Suspect> {
         let link = Link::read(line).filter(|_| line.len() <= LEAF_BYTES_MAX).ok_or(Suspect::Shape)?;
-        let (prev, earlier) = self.newest.as_ref().map_or((NO_LEAF, None), |(hash, link)| (*hash, Some(link.at)));
+        let (prev, earlier) = self.newest.as_ref().map_or((self.before, None), |(hash, link)| (*hash, Some(link.at)));
         match (link.seq == self.seq, link.prev == prev) {
             (true, true) => {}
             (true, false) => return Err(Suspect::Prev(link.prev)),

@@ -55,6 +55,7 @@ mod log_export;
 mod log_faults;
 mod log_home;
 mod log_proof;
+mod log_range;
 mod log_tiles;
 mod lone_witness;
 mod needs;

@@ -11,12 +11,14 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::range::{self, Ends, Range};
 use super::read::{entry_files, read_small, read_up_to};
 use super::tiles::{FOLDER, TileFile, Tiles, lowest};
 use super::{CHECKPOINT, DETAILS, KEY, PAST, SUMS, derived};
 use crate::audit::note::{Checkpoint, LogKey};
 use crate::audit::tiles::TILE_HASHES;
-use crate::audit::verify::{Against, Behind, Finding, Kind, Lines, Report, verify_files};
+use crate::audit::tree;
+use crate::audit::verify::{Against, Behind, Finding, Kind, Lines, Report, verify_files, verify_part};
 use crate::id::Digest;
 use crate::leaf::LEAF_BYTES_MAX;
 
@@ -31,6 +33,9 @@ pub struct ExportReport {
     pub key: Option<LogKey>,
     /// Whether the key came from the export itself, which then vouches for itself.
     pub self_asserted: bool,
+    /// The stretch of the log that it is, if it is not the whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Range>,
 }
 
 /// Verifies an export. `keys` is whom the reader trusts; when it is empty, the export's own key is taken, and the
@@ -44,13 +49,16 @@ pub fn verify_export(
     let self_asserted = keys.is_empty();
     let keys = if self_asserted { own_key(dir)?.into_iter().collect() } else { keys.to_vec() };
     let note = read_small(dir, CHECKPOINT)?;
+    if let Some(opened) = range::open(dir, &note, &keys)? {
+        return verify_range(dir, &note, &keys, opened, trusted, (self_asserted, progress));
+    }
     let against = Against { checkpoint: Some(&note), keys: &keys, trusted, behind: Behind::Finding };
     let details = Some(dir.join(DETAILS)).filter(|path| path.exists());
     let entries = entry_files(dir)?;
     let key = keys.iter().find(|key| Checkpoint::open(&note, std::slice::from_ref(key)).is_ok()).cloned();
     // Two looks at the same bytes, one beside the other: the entries as a log, and every file as SHA256SUMS names it.
     let (report, files) = thread::scope(|scope| {
-        let files = scope.spawn(|| key.as_ref().map_or(Ok(None), |key| check_files(dir, &note, key)));
+        let files = scope.spawn(|| key.as_ref().map_or(Ok(None), |key| check_files(dir, &note, key, true)));
         let report = verify_files(&entries, details.as_ref(), &against, progress);
         (report, files.join().expect("looking at files does not panic"))
     });
@@ -61,11 +69,50 @@ pub fn verify_export(
         report.finding = Some(Finding { seq: report.entries, kind: Kind::BadFile, message });
         report.ok = false;
     }
-    Ok(ExportReport { report, key, self_asserted })
+    Ok(ExportReport { report, key, self_asserted, range: None })
+}
+
+/// The same for a stretch of a log.
+fn verify_range(
+    dir: &Path,
+    note: &[u8],
+    keys: &[LogKey],
+    opened: Result<Ends, Finding>,
+    trusted: Option<&Checkpoint>,
+    (self_asserted, progress): (bool, impl FnMut(u64)),
+) -> io::Result<ExportReport> {
+    let key = keys.iter().find(|key| Checkpoint::open(note, std::slice::from_ref(key)).is_ok()).cloned();
+    let Ends { range, tree, end } = match opened {
+        Ok(ends) => ends,
+        Err(finding) => {
+            let root = tree::Frontier::new().root();
+            let finding = Some(finding);
+            let report = Report { ok: false, entries: 0, signed: 0, details: 0, erased: 0, root, finding };
+            return Ok(ExportReport { report, key, self_asserted, range: None });
+        }
+    };
+    if let Some(trusted) = trusted
+        && !(tree.size()..=end.size).contains(&trusted.size)
+    {
+        return Err(io::Error::other(format!(
+            "entries {} to {} alone show nothing about a checkpoint over {} entries; ask for the whole log",
+            range.first, range.last, trusted.size
+        )));
+    }
+    let mut report =
+        verify_part(Lines::of(entry_files(dir)?, LEAF_BYTES_MAX), (tree, range.before), &end, trusted, progress)?;
+    if report.finding.is_none()
+        && let Some(key) = &key
+        && let Some(message) = check_files(dir, note, key, false)?
+    {
+        report.finding = Some(Finding { seq: end.size, kind: Kind::BadFile, message });
+        report.ok = false;
+    }
+    Ok(ExportReport { report, key, self_asserted, range: Some(range) })
 }
 
 /// Compares every file with SHA256SUMS, and the files that repeat others with what they repeat.
-fn check_files(dir: &Path, note: &[u8], key: &LogKey) -> io::Result<Option<String>> {
+fn check_files(dir: &Path, note: &[u8], key: &LogKey, whole: bool) -> io::Result<Option<String>> {
     let parts = Checkpoint::claimed(note).and_then(|checkpoint| Ok((checkpoint, Checkpoint::signature(note, key)?)));
     let Ok((checkpoint, signature)) = parts else { return Ok(Some("the checkpoint is malformed".into())) };
     for (name, content) in derived(&checkpoint, key, &signature) {
@@ -83,6 +130,11 @@ fn check_files(dir: &Path, note: &[u8], key: &LogKey) -> io::Result<Option<Strin
     let named: BTreeSet<_> = sums.keys().cloned().chain([SUMS.to_owned()]).collect();
     if found != named {
         return Ok(Some(format!("the folder does not hold exactly the files that {SUMS} names")));
+    }
+    if !whole {
+        let changed = check_sums(dir, &sums)?.map(|name| format!("the file {name} is not the one that {SUMS} names"));
+        let surplus = found.into_iter().find(|name| !range::has(name));
+        return Ok(changed.or(surplus.map(|name| format!("a range has no file {name}"))));
     }
     let Some(past) = read_past(dir, &checkpoint, key)? else {
         return Ok(Some("a file in checkpoints/ is not an earlier checkpoint of this log".into()));

@@ -138,14 +138,19 @@ impl ExportWriter {
         if self.past.get(&size).is_some_and(|root| *root != self.tiles.root()) {
             return Err(ExportError::Past { size });
         }
+        self.line(seq, self.checkpoint.size, line)
+    }
+
+    /// Writes entry `seq` of those before `end`.
+    pub(super) fn line(&mut self, seq: u64, end: u64, line: &[u8]) -> Result<(), ExportError> {
         if self.entries.is_none() {
-            let last = self.checkpoint.size.min(seq + ENTRIES_PER_FILE) - 1;
+            let last = end.min(seq - seq % ENTRIES_PER_FILE + ENTRIES_PER_FILE) - 1;
             self.entries = Some(Output::create(&self.work, &entries_name(seq, last), 0o644)?);
         }
         if let Some(entries) = &mut self.entries {
             entries.line(line)?;
         }
-        if self.tiles.size().is_multiple_of(ENTRIES_PER_FILE) {
+        if (seq + 1).is_multiple_of(ENTRIES_PER_FILE) {
             self.close_entries()?;
         }
         Ok(())
@@ -181,6 +186,13 @@ impl ExportWriter {
         if (exported.entries, exported.root) != (self.checkpoint.size, self.checkpoint.root) {
             return Err(ExportError::NotSigned { signed: self.checkpoint.size });
         }
+        self.seal()?;
+        Ok(exported)
+    }
+
+    /// Writes what repeats the checkpoint and the list of digests, and gives the export its name.
+    pub(super) fn seal(&mut self) -> Result<(), ExportError> {
+        self.close_entries()?;
         for (name, content) in derived(&self.checkpoint, &self.key, &self.signature) {
             self.small(name, &content)?;
         }
@@ -194,8 +206,7 @@ impl ExportWriter {
         durable::move_new(&self.work, &self.out).map_err(|why| match why.kind() {
             io::ErrorKind::AlreadyExists => ExportError::Exists(self.out.clone()),
             _ => ExportError::Io { path: self.out.clone(), why },
-        })?;
-        Ok(exported)
+        })
     }
 
     fn close_entries(&mut self) -> Result<(), ExportError> {
@@ -224,7 +235,7 @@ impl ExportWriter {
         Ok(())
     }
 
-    fn small(&mut self, name: &str, content: &[u8]) -> Result<(), ExportError> {
+    pub(super) fn small(&mut self, name: &str, content: &[u8]) -> Result<(), ExportError> {
         let path = self.work.join(name);
         durable::write_new(&path, content, 0o644).map_err(|why| ExportError::Io { path, why })?;
         self.sums.insert(name.to_owned(), Digest::of(content));

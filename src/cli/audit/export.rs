@@ -1,6 +1,6 @@
 //! `medseal audit export`: a folder that anyone can verify without us.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,28 +8,46 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::show::each;
-use crate::audit::export::ExportWriter;
+use crate::audit::export::{ExportError, ExportWriter, Exported, RangeWriter};
 use crate::audit::note::{Checkpoint, LogKey};
+use crate::audit::tlog_proof::EntryProof;
 use crate::cli::Context;
 use crate::cli::answer::{items, list, text};
 use crate::cli::failure::{Failure, Outcome, Status};
+use crate::client::Api;
+use crate::leaf::Link;
 use crate::reason::Reason;
 
-/// Writes a folder with the whole log, its signed checkpoint and a verifier that needs only Python and openssl.
+/// Writes a folder with the whole log or a stretch of it, its signed checkpoint and a verifier that needs only Python and openssl.
 #[derive(Args, Debug)]
 #[command(after_help = "Example: medseal audit export log-2026-11\n\
-    Whoever gets it runs `python3 verify.py` in it, or `medseal audit verify DIR`. It names no patient.")]
+    Whoever gets it runs `python3 verify.py` in it, or `medseal audit verify DIR`. It names no patient.\n\
+    --from, --to and --year write a range: the entries of a stretch, with the proof that both ends are in the signed log.\n\
+    It has no tiles. `medseal audit verify DIR NEXT...` says whether ranges join without a gap.")]
 pub(in crate::cli) struct Export {
     /// The folder; it must not exist.
     dir: PathBuf,
     /// Ends at the newest checkpoint that enough have signed under, also where no partner can be reached.
     #[arg(long)]
     countersigned: bool,
+    /// Only from this entry on.
+    #[arg(long, value_name = "N", conflicts_with_all = ["year", "countersigned"])]
+    from: Option<u64>,
+    /// Only to this entry, itself included.
+    #[arg(long, value_name = "N", conflicts_with_all = ["year", "countersigned"])]
+    to: Option<u64>,
+    /// Only the entries of a year, in UTC.
+    #[arg(long, value_name = "YYYY", conflicts_with = "countersigned", value_parser = clap::value_parser!(u16).range(1970..=9998))]
+    year: Option<u16>,
 }
 
 impl Export {
     pub(super) fn run(self, context: &Context) -> Outcome {
         let api = context.api()?;
+        if (self.from, self.to, self.year) != (None, None, None) {
+            let exported = self.range(&api)?;
+            return tell(context, &exported, &self.dir);
+        }
         // Countersigned if partners can be reached: an export is for those who need not trust this gateway.
         let which = if self.countersigned { "/v1/audit/countersigned" } else { "/v1/audit/checkpoint/to-show" };
         let note = api.text(which)?;
@@ -40,11 +58,6 @@ impl Export {
             .find(|key| Checkpoint::open(note.as_bytes(), std::slice::from_ref(key)).is_ok())
             .ok_or_else(|| Failure::refused(Reason::BadSignature, "no key of this gateway signed its checkpoint"))?;
         let signed = Checkpoint::open(note.as_bytes(), std::slice::from_ref(&key)).map_or(0, |point| point.size);
-        let failed = |error: crate::audit::export::ExportError| {
-            let text = format!("{:#}", anyhow::Error::new(error));
-            Failure::unable(text)
-                .hint("name a folder that does not exist; `medseal audit verify` checks the log itself")
-        };
         let mut writer = ExportWriter::create(&self.dir, &note, &key).map_err(failed)?;
         for note in items(&api.get(&format!("/v1/audit/checkpoints?below={signed}"))?) {
             writer.past(note.as_str().unwrap_or_default()).map_err(failed)?;
@@ -59,11 +72,76 @@ impl Export {
             }
         }
         let exported = writer.finish().map_err(failed)?;
-        if context.out.is_json() {
-            context.out.object(&json!({ "entries": exported.entries, "root": exported.root, "dir": self.dir }))?;
-        } else {
-            context.out.line(format!("{} entries in {}", exported.entries, self.dir.display()))?;
-        }
-        Ok(Status::Done)
+        tell(context, &exported, &self.dir)
     }
+
+    /// Writes a stretch of the log.
+    fn range(&self, api: &Api) -> Result<Exported, Failure> {
+        let note = api.text("/v1/audit/checkpoint/to-show")?;
+        let keys = api.get("/v1/audit/keys")?;
+        let keys: Vec<LogKey> = list(&keys, "vkeys").iter().filter_map(|key| key.as_str()?.parse().ok()).collect();
+        let signed = Checkpoint::open(note.as_bytes(), &keys)
+            .map_err(|_| Failure::refused(Reason::BadSignature, "no key of this gateway signed its checkpoint"))?;
+        let (from, end) = match self.year {
+            Some(year) => (begin(api, year, signed.size)?, begin(api, year + 1, signed.size)?),
+            None => (self.from.unwrap_or(0), self.to.map_or(signed.size, |to| to.saturating_add(1))),
+        };
+        if from >= end || end > signed.size {
+            let size = signed.size;
+            return Err(Failure::bad_input(Reason::BadInput, format!("the log of {size} entries has none there"))
+                .hint("`medseal audit show` tells the number and the time of each entry"));
+        }
+        let prove = |seq: u64| {
+            let answer = api.get(&format!("/v1/audit/proof?seq={seq}"))?;
+            let proof = EntryProof::parse(text(&answer, "proof").as_bytes());
+            Ok::<_, Failure>((text(&answer, "entry"), proof.map_err(|error| Failure::unable(error.to_string()))?))
+        };
+        let (first, last) = (prove(from)?, prove(end - 1)?);
+        let key = keys
+            .iter()
+            .find(|key| Checkpoint::open(last.1.note.as_bytes(), std::slice::from_ref(key)).is_ok())
+            .ok_or_else(|| {
+            Failure::refused(Reason::BadSignature, "no key of this gateway signed its checkpoint")
+        })?;
+        let (first, last) = ((first.0.as_bytes(), first.1), (last.0.as_bytes(), last.1));
+        let mut writer = RangeWriter::create(&self.dir, first, last, key).map_err(failed)?;
+        let limit = usize::try_from(end - from).unwrap_or(usize::MAX);
+        each(api, from, Some(limit), "", |line| writer.entry(line).map_err(failed))?;
+        writer.finish().map_err(failed)
+    }
+}
+
+/// The number of the first entry of a year or of one after it; `size` if there is none.
+fn begin(api: &Api, year: u16, size: u64) -> Result<u64, Failure> {
+    let time = format!("{year}-01-01T00:00:00.000000Z");
+    // No entry is older than the one before it.
+    let (mut low, mut high) = (0, size);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let mut at = None;
+        each(api, middle, Some(1), "", |line| {
+            at = Link::read(line).map(|link| link.at);
+            Ok(())
+        })?;
+        if at.ok_or_else(|| Failure::unable(format!("entry {middle} cannot be read")))?.as_slice() < time.as_bytes() {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+fn failed(error: ExportError) -> Failure {
+    let text = format!("{:#}", anyhow::Error::new(error));
+    Failure::unable(text).hint("name a folder that does not exist; `medseal audit verify` checks the log itself")
+}
+
+fn tell(context: &Context, exported: &Exported, dir: &Path) -> Outcome {
+    if context.out.is_json() {
+        context.out.object(&json!({ "entries": exported.entries, "root": exported.root, "dir": dir }))?;
+    } else {
+        context.out.line(format!("{} entries in {}", exported.entries, dir.display()))?;
+    }
+    Ok(Status::Done)
 }

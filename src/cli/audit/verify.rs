@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::{prove, trust};
-use crate::audit::export::{VERIFY_PY, read_note, verify_export};
+use crate::audit::export::{ExportReport, VERIFY_PY, gap, read_note, verify_export};
 use crate::audit::note::{Checkpoint, LogKey, NoteKey};
 use crate::audit::trust::{TrustPolicy, verify_export_by};
 use crate::audit::verify::Kind;
@@ -24,6 +24,7 @@ use crate::reason::Reason;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples: medseal audit verify\n          medseal audit verify export-2026 --key log.vkey\n          \
+    medseal audit verify range-2025 range-2026 --key log.vkey\n          \
     medseal audit verify entry-42.tlog-proof --entry entry-42.entry --key log.vkey\n\
     Without EXPORT the running gateway checks its own log. An export is checked here, without a gateway; its key comes\n\
     from --key or --policy, or else from the export itself, which is then only as good as a comparison of its
@@ -35,6 +36,9 @@ use crate::reason::Reason;
 pub(in crate::cli) struct Verify {
     /// The folder of an export, or a .tlog-proof file.
     export: Option<PathBuf>,
+    /// More folders, when all are ranges of one log: do they join without a gap?
+    #[arg(conflicts_with_all = ["trusted_checkpoint", "entry"])]
+    next: Vec<PathBuf>,
     /// The log key that is trusted: NAME+KEYID+BASE64, or a file that holds it.
     #[arg(long, value_name = "VKEY|FILE", requires = "export")]
     key: Vec<String>,
@@ -72,11 +76,51 @@ impl Verify {
                 .hint("name the folder of an export, or a .tlog-proof file"));
         };
         let policy = self.policy.as_deref().map(trust::read).transpose()?;
+        if !self.next.is_empty() {
+            return self.joined(context, policy.as_ref());
+        }
         match policy {
             _ if prove::is_proof(export) => self.proof(context, export, policy.as_ref()),
             Some(policy) => tell(context, self.by_policy(context, export, &policy)?),
             None => tell(context, self.offline(context, export)?),
         }
+    }
+
+    /// Verifies ranges, each alone and then where they meet.
+    fn joined(&self, context: &Context, policy: Option<&TrustPolicy>) -> Outcome {
+        let mut whole: Option<(ExportReport, Value)> = None;
+        for dir in self.export.iter().chain(&self.next) {
+            let value = match policy {
+                Some(policy) => self.by_policy(context, dir, policy)?,
+                None => self.offline(context, dir)?,
+            };
+            if value.get("ok") != Some(&Value::Bool(true)) {
+                context.out.say(format!("in {}:", dir.display()));
+                return tell(context, value);
+            }
+            let report: ExportReport =
+                serde_json::from_value(value.clone()).map_err(|error| Failure::unable(error.to_string()))?;
+            let Some(range) = &report.range else {
+                return Err(Failure::bad_input(Reason::BadInput, format!("{} is no range", dir.display()))
+                    .hint("`medseal audit verify DIR` alone checks the export of a whole log"));
+            };
+            if let Some((before, total)) = &mut whole {
+                let earlier = before.range.as_ref().and_then(|earlier| gap(earlier, range));
+                let other_key = (before.key != report.key).then(|| "the ranges are of two logs".to_owned());
+                if let Some(message) = other_key.or(earlier) {
+                    return Err(Failure::refused(Reason::Conflict, format!("{}: {message}", dir.display()))
+                        .hint("name the ranges in the order of their entries, and ask for the one that is missing"));
+                }
+                total["entries"] = (total["entries"].as_u64().unwrap_or(0) + report.report.entries).into();
+                total["root"] = value["root"].clone();
+                total["range"]["last"] = range.last.into();
+                total["range"]["last_leaf"] = value["range"]["last_leaf"].clone();
+                *before = report;
+            } else {
+                whole = Some((report, value));
+            }
+        }
+        tell(context, whole.map_or(Value::Null, |(_, total)| total))
     }
 
     fn proof(&self, context: &Context, proof: &Path, policy: Option<&TrustPolicy>) -> Outcome {
@@ -154,6 +198,12 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
         ))?;
     } else {
         context.out.line(format!("{} entries verified, root {}", text(&report, "entries"), text(&report, "root")))?;
+        if let Some(range) = report.get("range") {
+            let (first, last) = (text(range, "first"), text(range, "last"));
+            context
+                .out
+                .line(format!("a range of the log, entries {first} to {last}: nothing is said of the others"))?;
+        }
         trust::tell(context, &report)?;
     }
     if ok {
