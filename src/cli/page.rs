@@ -53,6 +53,7 @@ footer { margin-top: 2rem; font-size: .85rem; opacity: .85; }
 body { font-size: 9.5pt; color: #000; } main { max-width: none; padding: 0; }
 h1 { font-size: 15pt; } h2 { font-size: 11pt; break-after: avoid; } table, ul { font-size: 8.5pt; }
 thead { display: table-header-group; } tr { break-inside: avoid; } a { color: inherit; text-decoration: none; }
+a[href]::after { content: \" (\" attr(href) \")\"; font-size: .85em; overflow-wrap: anywhere; }
 }
 </style>
 ";

@@ -76,7 +76,8 @@ impl OnFile {
     /// What must be kept longest, and until when.
     pub(super) fn kept_until(&self, gateway: &Gateway) -> Option<(&'static str, Timestamp)> {
         let schedule = &gateway.config.retention;
-        let until = |what, at: &str, days: u32| (what, after(gateway, at, days));
+        let now = gateway.now();
+        let until = |what, at: &str, days: u32| (what, after(at, days, now));
         let consents = self.consents.iter().map(|row| row.value.withdrawn.as_ref().unwrap_or(&row.value.added));
         let sent = self.bundles.iter().map(|row| (row.value.kind, &row.value.created));
         let came = self.inbox.iter().map(|row| (row.value.kind, &row.value.received));
@@ -120,8 +121,8 @@ impl OnFile {
     }
 }
 
-/// So many days after a time. One that cannot be read keeps what it belongs to.
-pub(super) fn after(gateway: &Gateway, at: &str, days: u32) -> Timestamp {
-    let at = clock::read_stamp(at).unwrap_or_else(|| gateway.now());
+/// So many days after a time. One that cannot be read counts as now: it keeps what it belongs to.
+pub(super) fn after(at: &str, days: u32, now: Timestamp) -> Timestamp {
+    let at = clock::read_stamp(at).unwrap_or(now);
     at.checked_add(jiff::SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MAX)
 }

@@ -3,13 +3,14 @@
 //! Rule: a legal hold, an open case, whatever is on its way and whatever nobody has read yet beat the schedule. The
 //! entry comes first and the file goes last; the next start finishes what a crash left in between.
 
+mod plan;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Staff;
 use super::erasures::erase_subject;
-use super::on_file::{OnFile, after};
 use crate::audit::happened::{Happened, Retired};
 use crate::audit::log::Change;
 use crate::clock::{self, Timestamp};
@@ -17,10 +18,11 @@ use crate::config::Retention;
 use crate::gateway::{Gateway, Row, put};
 use crate::id::{BundleId, CaseId, Digest, InstitutionId, SubjectId};
 use crate::problem::Problem;
-use crate::records::{BundleRecord, ConsentRecord, HoldRecord, InboxRecord, Side};
-use crate::statement::Kind;
+use crate::records::{BundleRecord, HoldRecord, InboxRecord};
 use crate::store::{Delete, Expect, Put, Space};
 use crate::vault::BlobName;
+
+use plan::{Planned, Record};
 
 /// What `audit retention` is given.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -107,19 +109,6 @@ pub enum Kept {
     Changed,
 }
 
-/// A thing that is past its time, with what its destruction needs.
-struct Planned {
-    due: Due,
-    hold: Option<Row<HoldRecord>>,
-    record: Record,
-}
-
-enum Record {
-    Ours(Box<Row<BundleRecord>>),
-    Theirs(Box<Row<InboxRecord>>),
-    Person(OnFile),
-}
-
 /// Whoever lets the schedule be carried out.
 #[derive(Clone, Copy, Debug)]
 enum By {
@@ -188,7 +177,7 @@ async fn carry_out(gateway: &Arc<Gateway>, by: By, apply: bool) -> Result<Schedu
     let work = Arc::clone(gateway);
     // Nobody's key is destroyed unless a person asks.
     let persons = matches!(by, By::Staff(_));
-    let planned = tokio::task::spawn_blocking(move || plan(&work, persons))
+    let planned = tokio::task::spawn_blocking(move || plan::plan(&work, persons))
         .await
         .map_err(|error| Problem::internal("the retention schedule", &error))??;
     let now = clock::stamp(gateway.now());
@@ -199,147 +188,6 @@ async fn carry_out(gateway: &Arc<Gateway>, by: By, apply: bool) -> Result<Schedu
     let kept = items.iter().filter(|due| !due.kept_by.is_empty()).count();
     let days = gateway.config.retention.clone();
     Ok(Schedule { at: now, applied: apply, days, may_go: items.len() - kept, kept, items })
-}
-
-/// Everything that is past its time, in the order of the patients.
-fn plan(gateway: &Gateway, persons: bool) -> Result<Vec<Planned>, Problem> {
-    let (now, days) = (gateway.now(), &gateway.config.retention);
-    let mut planned = Vec::new();
-    for (subject, on_file) in OnFile::of_everybody(gateway)? {
-        let hold = gateway.hold_of(&subject)?;
-        let held = hold.as_ref().is_some_and(|hold| hold.value.forbids(now));
-        let mut add = |mut due: Due, record| {
-            if held {
-                due.kept_by.insert(0, Kept::Hold);
-            }
-            planned.push(Planned { due, hold: hold.clone(), record });
-        };
-        let person = if persons { person_due(gateway, &subject, &on_file, now)? } else { None };
-        match person {
-            Some(due) if due.kept_by.is_empty() => {
-                add(due, Record::Person(on_file));
-                continue;
-            }
-            Some(due) => add(due, Record::Person(OnFile::default())),
-            None => {}
-        }
-        let case_open = |row: &InboxRecord| {
-            on_file
-                .cases
-                .iter()
-                .any(|case| case.value.case == row.case && case.value.side == Side::Ours && case.value.closed.is_none())
-        };
-        for row in &on_file.inbox {
-            if let Some(due) = inbox_due(gateway, &subject, &row.value, case_open(&row.value), now) {
-                add(due, Record::Theirs(Box::new(row.clone())));
-            }
-        }
-        for row in &on_file.bundles {
-            let (kind, rule, days) = match row.value.kind {
-                Kind::Opinion => (Thing::Opinion, "opinions_days", days.opinions_days),
-                Kind::Records => (Thing::Sealed, "sealed_days", days.sealed_days),
-            };
-            let until = after(gateway, ended(&row.value), days);
-            let Some(sealed) = row.value.sealed.as_ref().filter(|_| row.value.expired.is_none() && until <= now) else {
-                continue;
-            };
-            let mut kept_by = Vec::new();
-            kept_by.extend(unsettled(&row.value));
-            if row.value.recall_is_on_its_way() {
-                kept_by.push(Kept::RecallWaits);
-            }
-            let id = row.value.bundle.to_string();
-            let due = Due::new(kind, id, &subject, (until, rule), sealed.sealed_bytes, kept_by);
-            add(due, Record::Ours(Box::new(row.clone())));
-        }
-    }
-    Ok(planned)
-}
-
-/// A bundle that came in, if its time is over. What its sender says goes before our own schedule, and before all but a
-/// hold.
-fn inbox_due(gateway: &Gateway, subject: &SubjectId, row: &InboxRecord, open: bool, now: Timestamp) -> Option<Due> {
-    let recalled = row.recall.as_ref();
-    if row.expired.is_some() || recalled.is_some_and(|taken| taken.destroyed.is_some()) {
-        return None;
-    }
-    let days = &gateway.config.retention;
-    let (kind, rule, days) = match row.kind {
-        Kind::Opinion => (Thing::Opinion, "opinions_days", days.opinions_days),
-        Kind::Records => (Thing::Inbox, "inbox_days", days.inbox_days),
-    };
-    let scheduled = (after(gateway, &row.received, days), rule);
-    // A date that cannot be read is no reason to destroy anything.
-    let asked = row.erase_at.as_deref().and_then(clock::read_stamp).map(|at| (at, ERASE_AT));
-    let (until, rule) = asked.into_iter().chain([scheduled]).min_by_key(|(at, _)| *at).filter(|(at, _)| *at <= now)?;
-    let mut kept_by = Vec::new();
-    if recalled.is_some() {
-        kept_by.push(Kept::RecallWaits);
-    }
-    if rule != ERASE_AT && open {
-        kept_by.push(Kept::CaseOpen);
-    }
-    if rule != ERASE_AT && row.opened.is_none() {
-        kept_by.push(Kept::Unopened);
-    }
-    let due = Due::new(kind, row.bundle.to_string(), subject, (until, rule), row.sealed_bytes, kept_by);
-    Some(Due { from: Some(row.from.clone()), ..due })
-}
-
-/// A patient of whom everything is past its time.
-fn person_due(
-    gateway: &Gateway,
-    subject: &SubjectId,
-    on_file: &OnFile,
-    now: Timestamp,
-) -> Result<Option<Due>, Problem> {
-    let Some((_, until)) = on_file.kept_until(gateway).filter(|(_, until)| *until <= now) else { return Ok(None) };
-    let mut kept_by = Vec::new();
-    for row in &on_file.bundles {
-        kept_by.extend(unsettled(&row.value).filter(|why| !kept_by.contains(why)));
-    }
-    let waits = |row: &Row<InboxRecord>| row.value.recall.as_ref().is_some_and(|taken| taken.destroyed.is_none());
-    if on_file.bundles.iter().any(|row| row.value.recall_is_on_its_way()) || on_file.inbox.iter().any(waits) {
-        kept_by.push(Kept::RecallWaits);
-    }
-    if on_file.cases.iter().any(|row| row.value.side == Side::Ours && row.value.closed.is_none()) {
-        kept_by.push(Kept::CaseOpen);
-    }
-    let unread = |row: &Row<InboxRecord>| {
-        row.value.opened.is_none() && row.value.recall.is_none() && row.value.expired.is_none()
-    };
-    if on_file.inbox.iter().any(unread) {
-        kept_by.push(Kept::Unopened);
-    }
-    for row in on_file.consents.iter().filter(|row| row.value.withdrawn.is_none()) {
-        if stands(gateway, &row.value, now)? {
-            kept_by.push(Kept::ConsentStands);
-            break;
-        }
-    }
-    let sent = on_file.bundles.iter().filter(|row| row.value.expired.is_none());
-    let sent = sent.filter_map(|row| row.value.sealed.as_ref()).map(|sealed| sealed.sealed_bytes);
-    let came = on_file.inbox.iter().filter(|row| row.value.expired.is_none()).map(|row| row.value.sealed_bytes);
-    let due =
-        Due::new(Thing::Person, subject.to_string(), subject, (until, "log_days"), sent.chain(came).sum(), kept_by);
-    Ok(Some(due))
-}
-
-/// Why a bundle cannot go yet: it is on its way, or may have to be asked after.
-fn unsettled(record: &BundleRecord) -> Option<Kept> {
-    match (record.state().is_final(), record.open_attempts().next()) {
-        (false, _) => Some(Kept::OnItsWay),
-        (true, Some(_)) => Some(Kept::InDoubt),
-        (true, None) => None,
-    }
-}
-
-/// Whether a consent that nobody withdrew may still count. One that cannot be read keeps its patient.
-fn stands(gateway: &Gateway, record: &ConsentRecord, now: Timestamp) -> Result<bool, Problem> {
-    let zone = gateway.config.zone();
-    let private = gateway.consent_private(record)?;
-    let read = private.and_then(|private| gateway.read_consent(private.resource.as_bytes()).ok());
-    Ok(read.is_none_or(|consent| consent.may_hold(now, &zone)))
 }
 
 /// Records the destruction, then destroys. What changed in between is left for the next time.
@@ -421,13 +269,5 @@ fn names(record: &InboxRecord) -> BlobName {
     BlobName::theirs(&record.from, &record.bundle, &record.sealed_sha256)
 }
 
-/// When a bundle came to where it stands, as far as it is known.
-fn ended(record: &BundleRecord) -> &str {
-    record.attempts.last().map_or(&record.created, |attempt| &attempt.at)
-}
-
 /// The basis of an erasure that the schedule asks for.
 const SCHEDULE: &str = "the retention schedule: everything on file is past its time";
-
-/// The rule of a date that the sender set.
-const ERASE_AT: &str = "erase_at";
