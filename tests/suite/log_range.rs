@@ -29,7 +29,9 @@ fn range(home: &Home, log: &Log, from: u64, to: u64) -> PathBuf {
     };
     let (first, last) = ((&lines[0][..], prove(from)), (&lines[lines.len() - 1][..], prove(to)));
     let mut writer = RangeWriter::create(&out, first, last, log.key()).unwrap();
-    lines.iter().for_each(|line| writer.entry(line).unwrap());
+    for line in &lines {
+        writer.entry(line).unwrap();
+    }
     assert_eq!(writer.finish().unwrap().entries, to - from + 1);
     out
 }
