@@ -372,6 +372,7 @@ async fn take(
     tracing::debug!(bundle = %dispatch.bundle, "dispatch verified");
     let stored = gateway.receiver.assemble(from, transfer, handover.header).await?;
     if stored.sealed_bytes != dispatch.sealed_bytes {
+        drop_unnamed(gateway, from, transfer).await?;
         return Err(NotTaken::OtherTransfer("size"));
     }
     tracing::debug!(bundle = %dispatch.bundle, "stored");
@@ -380,7 +381,11 @@ async fn take(
             remove_stored(gateway, stored.name).await?;
             return Err(NotTaken::WasRecalled);
         }
-        accepted => accepted?,
+        Err(refused) => {
+            drop_unnamed(gateway, from, transfer).await?;
+            return Err(refused);
+        }
+        Ok(receipt) => receipt,
     };
     tracing::debug!(bundle = %dispatch.bundle, "receipt signed");
     Ok(receipt)
@@ -391,12 +396,18 @@ async fn take(
 async fn give_up(gateway: &Arc<Gateway>, from: &InstitutionId, transfer: &TransferId) -> Result<(), NotTaken> {
     let _turn = gateway.receiver.turn(from, transfer).await;
     gateway.receiver.forget(from, transfer).await?;
+    drop_unnamed(gateway, from, transfer).await?;
+    tracing::debug!(bundle = %transfer.bundle, "given up");
+    Ok(())
+}
+
+/// Removes what was put together of a transfer and then not recorded: nobody has been told of it, and nothing else would
+/// ever find it.
+async fn drop_unnamed(gateway: &Arc<Gateway>, from: &InstitutionId, transfer: &TransferId) -> Result<(), NotTaken> {
     let inbox = gateway.row::<InboxRecord>(Space::Inbox, &InboxRecord::key(from, &transfer.bundle))?;
     if inbox.is_none_or(|row| row.value.sealed_sha256 != transfer.sealed_sha256) {
-        // Put together, and then not recorded: nobody has been told of it.
         remove_stored(gateway, BlobName::theirs(from, &transfer.bundle, &transfer.sealed_sha256)).await?;
     }
-    tracing::debug!(bundle = %transfer.bundle, "given up");
     Ok(())
 }
 

@@ -13,13 +13,13 @@ use serde_json::{Value, json};
 use crate::site::{Pair, Site};
 
 /// A gateway that does not run, opened past its daemon.
-struct Opened {
-    gateway: Arc<Gateway>,
-    runtime: tokio::runtime::Runtime,
+pub(crate) struct Opened {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) runtime: tokio::runtime::Runtime,
 }
 
 impl Opened {
-    fn of(site: &mut Site) -> Self {
+    pub(crate) fn of(site: &mut Site) -> Self {
         site.stop();
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let _within = runtime.enter();

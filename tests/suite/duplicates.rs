@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use medseal::config::PostQuantum;
-use medseal::id::{CaseId, Digest, InstitutionId};
+use medseal::id::{BundleId, CaseId, Digest, InstitutionId};
 use medseal::keys::Keys;
 use medseal::receive;
 use medseal::statement::dispatch::Dispatch;
@@ -18,8 +18,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 
-use crate::exchange_rig::{Raw, front};
+use crate::exchange_rig::{Raw, Sealed, front};
 use crate::site::{Pair, Site};
+use crate::withdrawal_recall::sealed_files;
 
 fn id(site: &Site) -> InstitutionId {
     site.id.parse().expect("an id")
@@ -128,6 +129,39 @@ async fn a_bundle_that_is_there_gets_no_second_meaning() {
         assert_ne!(answer.status, 200, "{answer:?}");
     }
     assert_eq!(holdings(&pair.institute), before, "no case, no entry, no receipt");
+}
+
+/// A partner that lies about the size could otherwise fill the disk with files that nothing names.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_after_it_was_put_together_leaves_no_file() {
+    let pair = Pair::ready();
+    let sent = delivered(&pair);
+    let before = (holdings(&pair.institute), sealed_files(&pair.institute));
+    let keys = Keys::open(&pair.hospital.home.join("keys")).expect("the keys of a home");
+    let dispatch: Dispatch = serde_json::from_str(&sent.handover.dispatch).expect("a dispatch");
+    let content = [sent.handover.header.clone(), b"noise".to_vec()].concat();
+    let offer = Offer {
+        bundle: BundleId::random(),
+        sealed_sha256: Digest::of(&content),
+        sealed_bytes: content.len() as u64,
+        header_bytes: sent.handover.header.len() as u64,
+    };
+    let lie = Dispatch {
+        bundle: offer.bundle.clone(),
+        sealed_sha256: offer.sealed_sha256,
+        sealed_bytes: offer.sealed_bytes + 1,
+        ..dispatch
+    };
+    let signed = lie.sign(keys.signer());
+    let handover = Handover { dispatch: signed.text, signature: signed.signature, ..sent.handover.clone() };
+    let mut line = dial(&pair.hospital, &pair.institute).await;
+    assert_eq!(line.post(&Target::Transfers, &offer).await.status, 201);
+    let range = sent.handover.header.len()..content.len();
+    let sealed = Sealed { bytes: content, offer: offer.clone() };
+    assert_eq!(line.segment(&sealed, range).await.status, 204);
+    let answer = line.post(&Target::Handover(offer.id()), &handover).await;
+    assert_ne!(answer.status, 200, "{answer:?}");
+    assert_eq!((holdings(&pair.institute), sealed_files(&pair.institute)), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

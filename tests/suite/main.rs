@@ -36,6 +36,7 @@ mod disclosures;
 mod docs_names;
 mod docs_reasons;
 mod duplicates;
+mod epoch;
 mod erasure;
 mod exchange_line;
 mod exchange_refusals;

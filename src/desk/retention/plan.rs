@@ -93,8 +93,10 @@ fn inbox_due(days: &Retention, subject: &SubjectId, row: &InboxRecord, open: boo
         Kind::Records => (Thing::Inbox, "inbox_days", days.inbox_days),
     };
     let scheduled = (after(&row.received, days, now), rule);
-    // A date that cannot be read is no reason to destroy anything.
-    let asked = row.erase_at.as_deref().and_then(clock::read_stamp).map(|at| (at, ERASE_AT));
+    // A date that cannot be read is no reason to destroy anything. Nor is one on an opinion: the date is the patient's word
+    // about records that were lent, and whoever wrote an opinion does not say how long its reader keeps it.
+    let asked = row.erase_at.as_deref().filter(|_| row.kind == Kind::Records).and_then(clock::read_stamp);
+    let asked = asked.map(|at| (at, ERASE_AT));
     let (until, rule) = asked.into_iter().chain([scheduled]).min_by_key(|(at, _)| *at).filter(|(at, _)| *at <= now)?;
     let mut kept_by = Vec::new();
     if recalled.is_some() {

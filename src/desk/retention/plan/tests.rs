@@ -41,6 +41,9 @@ fn what_came_in_is_due_by_the_schedule_or_as_early_as_its_sender_says() {
     let until = |row: &mut InboxRecord| (row.opened, row.erase_at) = (None, Some(ERASE.to_owned()));
     assert_eq!(due(until, 30), None);
     assert_eq!(due(until, 31), Some((ERASE_AT, vec![])));
+    let opinion =
+        |row: &mut InboxRecord| (row.kind, row.opened, row.erase_at) = (Kind::Opinion, None, Some(ERASE.to_owned()));
+    assert_eq!(due(opinion, 300), None, "no partner has an unread opinion destroyed");
     // One that cannot be read destroys nothing earlier.
     assert_eq!(due(|row| row.erase_at = Some("soon".to_owned()), 364), None);
     assert_eq!(due(|row| row.received = "then".to_owned(), 4000), None);
