@@ -339,14 +339,14 @@ def compare(walk, signed, refusal, trusted):
 
 # -- a range: a stretch of a log, proved at both ends
 
-def read_proof(folder, name, keys):
-    """Index, hashes and note of a C2SP tlog-proof, the checkpoint of the note verified."""
+def read_proof(folder, name):
+    """Index, hashes and note of a C2SP tlog-proof; nothing is verified."""
     text = read_small(folder, name, 16 * 1024 + NOTE_BYTES_MAX).decode()
     head, _, note = text.partition('\n\n')
     lines = head.split('\n')
     if lines[0] != 'c2sp.org/tlog-proof@v1' or not re.fullmatch('index (0|[1-9][0-9]{0,15})', lines[1], re.ASCII):
         raise ValueError('not a proof')
-    return int(lines[1][6:]), [unbase64(line) for line in lines[2:]], open_note(note.encode(), keys)[0], note.encode()
+    return int(lines[1][6:]), [unbase64(line) for line in lines[2:]], note.encode()
 
 
 def tree_before(index, size, leaf, path, root):
@@ -392,8 +392,9 @@ def read_range(folder, keys):
     except Refused as error:
         raise Finding(first, 'bad-signature', 'the checkpoint does not count: %s' % error) from error
     try:
-        one, path, signed, _ = read_proof(folder, 'first.tlog-proof', keys)
-        two, last_path, last_signed, note = read_proof(folder, 'last.tlog-proof', keys)
+        one, path, first_note = read_proof(folder, 'first.tlog-proof')
+        two, last_path, note = read_proof(folder, 'last.tlog-proof')
+        signed, last_signed = open_note(first_note, keys)[0], open_note(note, keys)[0]
         if (one, two) != (first, last) or not 0 <= first <= last or signed.origin != last_signed.origin:
             raise ValueError('they are of other entries')
         if note != read_small(folder, 'checkpoint'):
@@ -404,6 +405,38 @@ def read_range(folder, keys):
         bad('an end of the range is not proved: %s' % error)
     whole.push(last_leaf)
     return first, before, tree, Checkpoint(signed.origin, whole.size, whole.root())
+
+
+# -- proofs of single entries
+
+PROOF = re.compile(r'proofs/(0|[1-9][0-9]{0,19})\.(tlog-proof|entry)', re.ASCII)
+
+
+def check_proofs(folder, found, first, lines, signed, bad):
+    """Every file in proofs/ proves an entry of this export against its checkpoint, or is that entry."""
+    wanted = set()
+    for name in sorted(name for name in found if name.startswith('proofs')):
+        match = PROOF.fullmatch(name)
+        if not match:
+            bad('the file %s is not the proof of an entry' % name)
+        wanted.add(int(match[1]))
+    for seq, line in enumerate(lines if wanted else [], first):
+        if seq not in wanted:
+            continue
+        wanted.remove(seq)
+        try:
+            name = 'proofs/%d.tlog-proof' % seq
+            index, path, note = read_proof(folder, name)
+            if index != seq or note != read_small(folder, 'checkpoint'):
+                raise ValueError('it is of another entry or checkpoint')
+            tree_before(seq, signed.size, sha256(b'\x00' + line), path, signed.root)
+            name = 'proofs/%d.entry' % seq
+            if read_small(folder, name) != line + b'\n':
+                raise ValueError('it is another entry')
+        except (ValueError, IndexError):
+            bad('the file %s is not that of entry %d in this log' % (name, seq))
+    for seq in sorted(wanted):
+        bad('the file proofs/%d.tlog-proof is of an entry that is not here' % seq)
 
 
 RANGE_FILES = {'range', 'first.tlog-proof', 'last.tlog-proof', 'checkpoint', 'checkpoint.body', 'checkpoint.sig',
@@ -549,7 +582,7 @@ def check_past(folder, signed, key, lines, bad):
             'a proof' % size)
 
 
-def check_files(folder, entries, expected, signed, key, lines):
+def check_files(folder, entries, expected, signed, key, lines, first):
     """Every file is named in SHA256SUMS with its digest, and the files that repeat others say the same."""
     def bad(message):
         raise Finding(entries, 'bad-file', message)
@@ -572,10 +605,11 @@ def check_files(folder, entries, expected, signed, key, lines):
             if os.path.islink(path) or not (os.path.isfile(path) or os.path.isdir(path)):
                 bad('there is something that is neither a file nor a folder')
         found.update(os.path.relpath(os.path.join(parent, name), folder) for name in files)
+    check_proofs(folder, found, first, lines(), signed, bad)
     if {name for name in found if name.startswith('tile/')} != tiled:
         bad('there is a tile that the entries do not have')
     for name in found if is_range else ():
-        if name not in RANGE_FILES and not ENTRIES.fullmatch(name):
+        if name not in RANGE_FILES and not ENTRIES.fullmatch(name) and not PROOF.fullmatch(name):
             bad('a range has no file %s' % name)
     sums = {}
     try:
@@ -655,7 +689,7 @@ def verify(folder, given_key, trusted_note, report):
         'keys/log.pem': key.pem().encode(),
         'log.vkey': key.text.encode() + b'\n',
         'policy': b'log %s\nquorum none\n' % key.text.encode(),
-    }, signed, key, lambda: read_lines(paths, LEAF_BYTES_MAX))
+    }, signed, key, lambda: read_lines(paths, LEAF_BYTES_MAX), first)
     report['key'] = key.text
 
 

@@ -102,6 +102,7 @@ pub fn routes(gateway: Arc<Gateway>) -> Router {
         .route("/v1/holds/lift", post(hold_lift))
         .route("/v1/holds/confirm", post(hold_confirm))
         .route("/v1/audit/proof", get(audit_proof))
+        .route("/v1/audit/place", get(audit_place))
         .route("/v1/audit/verify", get(audit_verify))
         .route("/v1/audit/replay", get(audit_replay))
         .fallback(|| async { Answer::<()>::from(Err(Problem::not_found("there is no such thing in the staff API"))) })
@@ -524,6 +525,10 @@ async fn audit_policy(State(gateway): App) -> Answer<serde_json::Value> {
 
 async fn audit_proof(State(gateway): App, Query(asked): Query<audit::Asked>) -> Answer<serde_json::Value> {
     audit::prove(&gateway, &asked).await.into()
+}
+
+async fn audit_place(State(gateway): App, Query(asked): Query<audit::Placed>) -> Answer<serde_json::Value> {
+    audit::place(&gateway, asked).await.into()
 }
 
 async fn audit_verify(State(gateway): App) -> Answer<crate::audit::verify::Report> {

@@ -4,6 +4,7 @@
 //! not verify.
 
 mod check;
+mod proofs;
 mod range;
 mod read;
 mod tiles;
@@ -61,6 +62,8 @@ older checkpoint that you kept. The exit code is 0 if all is well and 1 if not; 
 
 If there is a file range, this is a stretch of the log and not the whole: range says from which entry to which, and
 first.tlog-proof and last.tlog-proof (C2SP tlog-proof) show that both ends are in the signed log. There is no tile/.
+
+proofs/N.tlog-proof, if there is any, proves entry N alone, which proofs/N.entry repeats: hand on both.
 
 By hand:
 

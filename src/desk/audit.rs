@@ -18,7 +18,7 @@ use crate::audit::tlog_proof::EntryProof;
 use crate::audit::verify::{self, Against, Behind, Report};
 use crate::clock::stamp;
 use crate::gateway::Gateway;
-use crate::id::{CaseId, InstitutionId};
+use crate::id::{CaseId, Digest, InstitutionId};
 use crate::problem::Problem;
 use crate::reason::Reason;
 use crate::records::OVERDUE;
@@ -48,6 +48,16 @@ pub struct Range {
 pub struct Asked {
     /// Its number.
     pub seq: u64,
+}
+
+/// Which entry is to be proved against which size of the log.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Placed {
+    /// Its number.
+    pub seq: u64,
+    /// How many entries the log has then.
+    pub size: u64,
 }
 
 /// Which decisions are to be taken again.
@@ -223,15 +233,36 @@ fn prove_entry(log: &Log, seq: u64, note: String) -> Result<serde_json::Value, P
     if seq >= signed.size {
         return Err(Problem::not_found(format!("there is no entry {seq}; the log has {} entries", signed.size)));
     }
-    let stored = log.reader().entries(seq, 1).map_err(|error| Problem::internal("the log", &error))?;
-    let line = stored.into_iter().next().map(|(_, line)| line).unwrap_or_default();
-    let path = proof::inclusion(seq, signed.size, &log.reader().tree());
-    let path = path.map_err(|error| Problem::internal("the proof", &error))?;
+    let (line, path) = entry_and_path(log, seq, signed.size)?;
     let proof = EntryProof { index: seq, path, note };
     // What does not verify here would be a false accusation of the log elsewhere.
     proof.verify(&line, keys, &[]).map_err(|error| Problem::internal("the proof", &error))?;
     let entry = String::from_utf8(line).map_err(|error| Problem::internal("the log", &error))?;
     Ok(json!({ "entry": entry, "proof": proof.to_text() }))
+}
+
+/// One entry as it is stored, with the hashes that lead from it to the root of the log when it had `size` entries.
+pub async fn place(gateway: &Gateway, asked: Placed) -> Result<serde_json::Value, Problem> {
+    let Placed { seq, size } = asked;
+    let now = gateway.log.size();
+    if seq >= size || size > now {
+        return Err(Problem::not_found(format!("there is no entry {seq} of {size}; the log has {now} entries")));
+    }
+    let log = gateway.log.clone();
+    let proving = tokio::task::spawn_blocking(move || {
+        let (entry, path) = entry_and_path(&log, seq, size)?;
+        let entry = String::from_utf8(entry).map_err(|error| Problem::internal("the log", &error))?;
+        Ok(json!({ "entry": entry, "path": path }))
+    });
+    proving.await.map_err(|error| Problem::internal("the proof", &error))?
+}
+
+/// An entry as it is stored, and the hashes from it up to the root over `size` entries.
+fn entry_and_path(log: &Log, seq: u64, size: u64) -> Result<(Vec<u8>, Vec<Digest>), Problem> {
+    let stored = log.reader().entries(seq, 1).map_err(|error| Problem::internal("the log", &error))?;
+    let path = proof::inclusion(seq, size, &log.reader().tree());
+    let path = path.map_err(|error| Problem::internal("the proof", &error))?;
+    Ok((stored.into_iter().next().map(|(_, line)| line).unwrap_or_default(), path))
 }
 
 /// Checks the whole log against its newest checkpoint, and then what the store says against the log.

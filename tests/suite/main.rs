@@ -38,6 +38,7 @@ mod docs_reasons;
 mod duplicates;
 mod epoch;
 mod erasure;
+mod export_proofs;
 mod exchange_line;
 mod exchange_refusals;
 mod exchange_release;

@@ -11,6 +11,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::proofs;
 use super::range::{self, Ends, Range};
 use super::read::{entry_files, read_small, read_up_to};
 use super::tiles::{FOLDER, TileFile, Tiles, lowest};
@@ -58,7 +59,7 @@ pub fn verify_export(
     let key = keys.iter().find(|key| Checkpoint::open(&note, std::slice::from_ref(key)).is_ok()).cloned();
     // Two looks at the same bytes, one beside the other: the entries as a log, and every file as SHA256SUMS names it.
     let (report, files) = thread::scope(|scope| {
-        let files = scope.spawn(|| key.as_ref().map_or(Ok(None), |key| check_files(dir, &note, key, true)));
+        let files = scope.spawn(|| key.as_ref().map_or(Ok(None), |key| check_files(dir, &note, key, None)));
         let report = verify_files(&entries, details.as_ref(), &against, progress);
         (report, files.join().expect("looking at files does not panic"))
     });
@@ -103,7 +104,7 @@ fn verify_range(
         verify_part(Lines::of(entry_files(dir)?, LEAF_BYTES_MAX), (tree, range.before), &end, trusted, progress)?;
     if report.finding.is_none()
         && let Some(key) = &key
-        && let Some(message) = check_files(dir, note, key, false)?
+        && let Some(message) = check_files(dir, note, key, Some(range.first))?
     {
         report.finding = Some(Finding { seq: end.size, kind: Kind::BadFile, message });
         report.ok = false;
@@ -111,8 +112,9 @@ fn verify_range(
     Ok(ExportReport { report, key, self_asserted, range: Some(range) })
 }
 
-/// Compares every file with SHA256SUMS, and the files that repeat others with what they repeat.
-fn check_files(dir: &Path, note: &[u8], key: &LogKey, whole: bool) -> io::Result<Option<String>> {
+/// Compares every file with SHA256SUMS, and the files that repeat others with what they repeat. `range` is the number of
+/// the first entry of a stretch of a log.
+fn check_files(dir: &Path, note: &[u8], key: &LogKey, range: Option<u64>) -> io::Result<Option<String>> {
     let parts = Checkpoint::claimed(note).and_then(|checkpoint| Ok((checkpoint, Checkpoint::signature(note, key)?)));
     let Ok((checkpoint, signature)) = parts else { return Ok(Some("the checkpoint is malformed".into())) };
     for (name, content) in derived(&checkpoint, key, &signature) {
@@ -131,7 +133,10 @@ fn check_files(dir: &Path, note: &[u8], key: &LogKey, whole: bool) -> io::Result
     if found != named {
         return Ok(Some(format!("the folder does not hold exactly the files that {SUMS} names")));
     }
-    if !whole {
+    if let Some(wrong) = proofs::check(dir, note, &found, range.unwrap_or(0))? {
+        return Ok(Some(wrong));
+    }
+    if range.is_some() {
         let changed = check_sums(dir, &sums)?.map(|name| format!("the file {name} is not the one that {SUMS} names"));
         let surplus = found.into_iter().find(|name| !range::has(name));
         return Ok(changed.or(surplus.map(|name| format!("a range has no file {name}"))));

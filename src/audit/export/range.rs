@@ -8,11 +8,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::proofs;
 use super::read::{read_small, read_up_to};
 use super::writer::{ExportError, ExportWriter, Exported};
 use super::{CHECKPOINT, KEY, RANGE, SUMS, is_entries_name};
 use crate::audit::note::{Checkpoint, LogKey};
-use crate::audit::proof::{tree_before, verify_inclusion};
+use crate::audit::proof::{ProofError, tree_before, verify_inclusion};
 use crate::audit::tlog_proof::{EntryProof, EntryProofError, PROOF_FILE_BYTES_MAX};
 use crate::audit::tree::Frontier;
 use crate::audit::verify::{Finding, Kind};
@@ -88,6 +89,15 @@ impl RangeWriter {
         self.export.line(seq, end, line)
     }
 
+    /// Adds the proof of one of its entries against its checkpoint.
+    pub fn prove(&mut self, seq: u64, line: &[u8], path: Vec<Digest>) -> Result<(), ExportError> {
+        let Range { first, last, .. } = self.ends.range;
+        if !(first..=last).contains(&seq) {
+            return Err(ExportError::NotProved { seq, why: ProofError::Beyond.into() });
+        }
+        self.export.prove(seq, line, path)
+    }
+
     /// Ends the range, which then has its name.
     pub fn finish(mut self) -> Result<Exported, ExportError> {
         let Ends { range, tree, end } = &self.ends;
@@ -148,7 +158,11 @@ pub(super) fn open(dir: &Path, note: &[u8], keys: &[LogKey]) -> io::Result<Optio
 pub(super) fn has(name: &str) -> bool {
     let others =
         [CHECKPOINT, "checkpoint.body", "checkpoint.sig", "keys/log.pem", KEY, "policy", "verify.py", "README"];
-    is_entries_name(name) || PROOFS.contains(&name) || others.contains(&name) || [RANGE, SUMS].contains(&name)
+    is_entries_name(name)
+        || proofs::entry_of(name).is_some()
+        || PROOFS.contains(&name)
+        || others.contains(&name)
+        || [RANGE, SUMS].contains(&name)
 }
 
 fn ends(range: Range, first: &EntryProof, last: &EntryProof, keys: &[LogKey]) -> Result<Ends, EntryProofError> {

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::proofs;
 use super::tiles::{TileFile, Tiles};
 use super::{CHECKPOINT, DETAILS, ENTRIES_PER_FILE, PAST, README, STAMPS, SUMS, VERIFY_PY, derived, entries_name};
 use crate::audit::note::{Checkpoint, LogKey, NoteError};
 use crate::audit::reader::Opening;
+use crate::audit::tlog_proof::{EntryProof, EntryProofError};
 use crate::durable;
 use crate::id::Digest;
 use crate::json::JsonError;
@@ -67,6 +69,15 @@ pub enum ExportError {
     Past {
         /// How many entries it covers.
         size: u64,
+    },
+    /// An entry is not proved to be in the log of the checkpoint.
+    #[error("entry {seq} is not proved: {why}")]
+    NotProved {
+        /// Its number.
+        seq: u64,
+        /// The cause.
+        #[source]
+        why: EntryProofError,
     },
     /// A detail has no strict form.
     #[error("a detail cannot be written: {0}")]
@@ -170,6 +181,16 @@ impl ExportWriter {
         self.folder(STAMPS)?;
         self.small(&format!("{STAMPS}/{size}.note"), note)?;
         self.small(&format!("{STAMPS}/{size}.tsr"), answer)
+    }
+
+    /// Adds the proof that the checkpoint covers an entry, and the entry alone: both can be handed on without the rest.
+    pub fn prove(&mut self, seq: u64, line: &[u8], path: Vec<Digest>) -> Result<(), ExportError> {
+        let proof = EntryProof { index: seq, path, note: self.note.clone() };
+        proof.verify(line, std::slice::from_ref(&self.key), &[]).map_err(|why| ExportError::NotProved { seq, why })?;
+        self.folder(proofs::FOLDER)?;
+        let [proof_name, entry_name] = proofs::names(seq);
+        self.small(&proof_name, proof.to_text().as_bytes())?;
+        self.small(&entry_name, &[line, b"\n"].concat())
     }
 
     /// Ends the export, which then has its name.

@@ -1,5 +1,6 @@
 //! `medseal audit export`: a folder that anyone can verify without us.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -15,6 +16,7 @@ use crate::cli::Context;
 use crate::cli::answer::{items, list, text};
 use crate::cli::failure::{Failure, Outcome, Status};
 use crate::client::Api;
+use crate::id::Digest;
 use crate::leaf::Link;
 use crate::reason::Reason;
 
@@ -23,7 +25,8 @@ use crate::reason::Reason;
 #[command(after_help = "Example: medseal audit export log-2026-11\n\
     Whoever gets it runs `python3 verify.py` in it, or `medseal audit verify DIR`. It names no patient.\n\
     --from, --to and --year write a range: the entries of a stretch, with the proof that both ends are in the signed log.\n\
-    It has no tiles. `medseal audit verify DIR NEXT...` says whether ranges join without a gap.")]
+    It has no tiles. `medseal audit verify DIR NEXT...` says whether ranges join without a gap.\n\
+    --prove 42,57 adds proofs/42.tlog-proof and proofs/42.entry, and so on: hand both on to prove one entry alone.")]
 pub(in crate::cli) struct Export {
     /// The folder; it must not exist.
     dir: PathBuf,
@@ -39,6 +42,9 @@ pub(in crate::cli) struct Export {
     /// Only the entries of a year, in UTC.
     #[arg(long, value_name = "YYYY", conflicts_with = "countersigned", value_parser = clap::value_parser!(u16).range(1970..=9998))]
     year: Option<u16>,
+    /// Proves these entries one by one, too: DIR/proofs/SEQ.tlog-proof, with the entry beside it.
+    #[arg(long, value_name = "SEQ", value_delimiter = ',')]
+    prove: Vec<u64>,
 }
 
 impl Export {
@@ -58,6 +64,7 @@ impl Export {
             .find(|key| Checkpoint::open(note.as_bytes(), std::slice::from_ref(key)).is_ok())
             .ok_or_else(|| Failure::refused(Reason::BadSignature, "no key of this gateway signed its checkpoint"))?;
         let signed = Checkpoint::open(note.as_bytes(), std::slice::from_ref(&key)).map_or(0, |point| point.size);
+        let proofs = self.proofs(&api, 0, signed, signed)?;
         let mut writer = ExportWriter::create(&self.dir, &note, &key).map_err(failed)?;
         for note in items(&api.get(&format!("/v1/audit/checkpoints?below={signed}"))?) {
             writer.past(note.as_str().unwrap_or_default()).map_err(failed)?;
@@ -70,6 +77,9 @@ impl Export {
             if let (Ok(answer), true) = (answer, size <= signed) {
                 writer.stamp(size, text(stamp, "note").as_bytes(), &answer).map_err(failed)?;
             }
+        }
+        for (seq, entry, path) in proofs {
+            writer.prove(seq, entry.as_bytes(), path).map_err(failed)?;
         }
         let exported = writer.finish().map_err(failed)?;
         tell(context, &exported, &self.dir)
@@ -103,11 +113,35 @@ impl Export {
             .ok_or_else(|| {
             Failure::refused(Reason::BadSignature, "no key of this gateway signed its checkpoint")
         })?;
+        let size = Checkpoint::open(last.1.note.as_bytes(), std::slice::from_ref(key)).map_or(0, |point| point.size);
+        let proofs = self.proofs(api, from, end, size)?;
         let (first, last) = ((first.0.as_bytes(), first.1), (last.0.as_bytes(), last.1));
         let mut writer = RangeWriter::create(&self.dir, first, last, key).map_err(failed)?;
         let limit = usize::try_from(end - from).unwrap_or(usize::MAX);
         each(api, from, Some(limit), "", |line| writer.entry(line).map_err(failed))?;
+        for (seq, entry, path) in proofs {
+            writer.prove(seq, entry.as_bytes(), path).map_err(failed)?;
+        }
         writer.finish().map_err(failed)
+    }
+
+    /// The entries to be proved, each with the hashes from it to the root of the log of `size` entries. Asked before
+    /// anything is written: the export has entries `from` to before `end`.
+    fn proofs(&self, api: &Api, from: u64, end: u64, size: u64) -> Result<Vec<(u64, String, Vec<Digest>)>, Failure> {
+        let wanted: BTreeSet<u64> = self.prove.iter().copied().collect();
+        if let Some(beyond) = wanted.iter().find(|seq| !(from..end).contains(*seq)) {
+            let text = format!("entry {beyond} cannot be proved: the export has entries {from} to {}", end - 1);
+            return Err(
+                Failure::bad_input(Reason::BadInput, text).hint("`medseal audit show` tells the number of each entry")
+            );
+        }
+        let prove = |seq| {
+            let answer = api.get(&format!("/v1/audit/place?seq={seq}&size={size}"))?;
+            let path = list(&answer, "path").iter().map(|hash| hash.as_str().and_then(|hash| hash.parse().ok()));
+            let path = path.collect::<Option<_>>().ok_or_else(|| Failure::unable("a hash of a proof is malformed"))?;
+            Ok((seq, text(&answer, "entry"), path))
+        };
+        wanted.into_iter().map(prove).collect()
     }
 }
 
