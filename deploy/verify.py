@@ -4,10 +4,11 @@
     python3 verify.py [FOLDER] [--key KEY] [--trusted-checkpoint FILE] [--json]
 
 KEY is the log's key (NAME+KEYID+BASE64) or a file that holds it. Take it from somewhere else than the export, such as
-the institution's card: without --key the export vouches for itself. FILE is a checkpoint that you kept from earlier: it
-shows what even the holder of the log's key could not hide.
+the institution's card: without --key or FILE it only shows that the export agrees with itself. FILE is a checkpoint
+that you kept from earlier: it shows what even the holder of the log's key could not hide.
 
-Exit code: 0 all is well; 1 something is wrong, and the first bad entry is named; 2 the check could not be made.
+Exit code: 0 all is well; 1 something is wrong, and the first bad entry is named; 2 the check could not be made; 3
+nothing is wrong, but nobody vouches for the export.
 """
 import argparse
 import base64
@@ -648,7 +649,7 @@ def verify(folder, given_key, trusted_note, report):
             keys = [Key(lines[0])] if lines[1:] == [''] else []
         except (ValueError, Refused):
             keys = []
-        report['self_asserted'] = True
+        report['self_asserted'] = trusted_note is None
     signed = refusal = trusted = None
     counted = body = None
     try:
@@ -717,20 +718,25 @@ def main():
     if options.json:
         print(json.dumps(report, sort_keys=True))
     elif report['ok']:
-        print('OK: %d entries of the log %s, root %s' % (report['entries'], report['origin'], report['root']))
+        if report['self_asserted']:
+            print('NOT VOUCHED FOR: this folder agrees with itself, and that is all; whoever made it chose the key.')
+        print('%s: %d entries of the log %s, root %s'
+              % ('SOUND' if report['self_asserted'] else 'OK', report['entries'], report['origin'], report['root']))
         if 'range' in report:
             print('    This is a range of the log, entries %(first)d to %(last)d: nothing is said of the others'
                   % report['range'])
         if report['details']:
             print('    %d opened details fit their entries' % report['details'])
         if report['self_asserted']:
-            print('    The key is the export\'s own. Compare it with the institution\'s card:')
+            print('    Say --key KEY, or compare the export\'s own key with the institution\'s card:')
             print('    %s' % report['key'])
             print('    fingerprint %s' % sha256(report['key'].encode()).hex())
     else:
         finding = report['finding']
         print('BAD: %s at entry %d: %s' % (finding['kind'], finding['seq'], finding['message']))
-    return 0 if report['ok'] else 1
+    if not report['ok']:
+        return 1
+    return 3 if report['self_asserted'] else 0
 
 
 if __name__ == '__main__':

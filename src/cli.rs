@@ -60,8 +60,11 @@ use crate::reason::Reason;
     subcommand_required = true,
     arg_required_else_help = true
 )]
-#[command(after_help = "Exit status: 0 done; 1 refused, the answer is no; 2 could not do it; 75 try again later.\n\
-    Example: medseal demo")]
+#[command(
+    after_help = "Exit status: 0 done; 1 refused, the answer is no; 2 could not do it; 3 an export that nobody\n\
+    vouches for; 75 try again later.\n\
+    Example: medseal demo"
+)]
 struct Arguments {
     /// One institution's gateway: the folder that `medseal init` made.
     #[arg(long, global = true, env = "MEDSEAL_HOME", value_name = "DIR")]

@@ -56,8 +56,8 @@ This folder is an export of a medseal log. Nothing of medseal is needed to verif
 
     python3 verify.py --key KEY
 
-KEY is the log's key as you got it from the institution, for instance from its card. Without --key the export vouches
-for itself: compare the key that is shown by telephone. With --trusted-checkpoint FILE the log must also continue an
+KEY is the log's key as you got it from the institution, for instance from its card. Without --key it is only shown that
+the export agrees with itself, and the exit code is 3: compare the key that is shown by telephone. With --trusted-checkpoint FILE the log must also continue an
 older checkpoint that you kept. The exit code is 0 if all is well and 1 if not; the first bad entry is named.
 
 If there is a file range, this is a stretch of the log and not the whole: range says from which entry to which, and

@@ -5,6 +5,7 @@ mod checkpoint;
 mod compare;
 mod erase;
 mod export;
+mod keys;
 mod prove;
 mod replay;
 mod report;

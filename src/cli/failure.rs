@@ -17,6 +17,8 @@ pub(crate) enum Status {
     Refused = 1,
     /// It could not be done: usage, bad input, broken set-up.
     Unable = 2,
+    /// Nothing is wrong, but nothing that the asker chose vouches for what was verified.
+    NotVouched = 3,
     /// It may work later: partner or gateway away.
     TryAgain = 75,
 }

@@ -105,7 +105,7 @@ fn after_an_erasure_no_file_of_the_home_tells_of_the_person_and_everything_still
     let verified = pair.hospital.run(&["audit", "verify"]).ok().json;
     assert_eq!((&verified["ok"], &verified["details"]), (&true.into(), &0.into()), "{verified}");
     assert_eq!(verified["erased"].as_u64(), Some(before.len() as u64));
-    pair.hospital.run(&["audit", "verify", &export]).ok();
+    pair.hospital.run(&["audit", "verify", &export, "--key", &format!("{export}/log.vkey")]).ok();
     let after = pair.folder.path().join("after").to_string_lossy().into_owned();
     pair.hospital.run(&["audit", "export", &after]).ok();
     let old = format!("{export}/checkpoint");

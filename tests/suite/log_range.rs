@@ -161,7 +161,9 @@ fn a_gateway_exports_a_range_and_a_year_and_says_whether_they_join() {
     assert!(exported.json["entries"].as_u64().unwrap() >= entries.len() as u64);
     assert_eq!(site.run(&["audit", "export", &path("none"), "--year", "1999"]).status, 2);
     site.stop();
-    let outside = |args: &[&str]| ran(&medseal().args(["--json", "audit", "verify"]).args(args).output().unwrap());
+    let key = format!("{all}/log.vkey");
+    let outside =
+        |args: &[&str]| ran(&medseal().args(["--json", "audit", "verify", "--key", &key]).args(args).output().unwrap());
     assert_eq!(outside(&[&all]).ok().json["range"]["first"], 0);
     let joined = outside(&[&one, &two]).ok();
     assert_eq!(joined.json["range"]["first"], 0, "{joined:?}");

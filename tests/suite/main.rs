@@ -62,6 +62,7 @@ mod log_tiles;
 mod lone_witness;
 mod needs;
 mod partner_samples;
+mod not_vouched;
 mod note_oracle;
 mod people;
 mod ping;

@@ -140,9 +140,14 @@ fn a_checkpoint_is_stamped_and_openssl_verifies_what_the_export_carries() {
     let stamped = Checkpoint::claimed(&std::fs::read(&note).expect("a note")).expect("a note");
     assert_eq!(stamped.size, size);
     site.run(&["audit", "compare", arg(&note), arg(&export.join("checkpoint"))]).ok();
-    site.run(&["audit", "verify", arg(&export)]).ok();
+    let key = export.join("log.vkey");
+    site.run(&["audit", "verify", arg(&export), "--key", arg(&key)]).ok();
     if let Some(python) = needs::tool("python3") {
-        let ended = Command::new(python).arg("verify.py").current_dir(&export).output().expect("python runs");
+        let ended = Command::new(python)
+            .args(["verify.py", "--key", "log.vkey"])
+            .current_dir(&export)
+            .output()
+            .expect("python runs");
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
     }
     // Another note than the one that was stamped.

@@ -138,7 +138,7 @@ fn python_verifies_the_log_of_a_release_and_names_an_edited_byte() {
     for site in [&pair.hospital, &pair.institute] {
         let export = pair.folder.path().join(format!("log-{}", site.id));
         site.run(&["audit", "export", export.to_str().expect("a path")]).ok();
-        let check = || ran(Command::new(&python).arg("verify.py").current_dir(&export));
+        let check = || ran(Command::new(&python).args(["verify.py", "--key", "log.vkey"]).current_dir(&export));
         let whole = check();
         assert_eq!(whole.status.code(), Some(0), "{whole:?}");
         let entries = fs::read_dir(&export).expect("a folder").map(|entry| entry.expect("an entry").path());

@@ -32,6 +32,7 @@ fn the_verifier_alone_says_what_the_program_says() {
     };
     both(&[&export, "--key", &key], 0);
     both(&[&proof, "--key", &key], 0);
+    both(&[&export], 3);
 
     let entries = fs::read_dir(&export).expect("the export").map(|file| file.expect("a file").path());
     let entries = entries.into_iter().find(|path| path.to_string_lossy().contains("/entries-")).expect("entries");
@@ -54,7 +55,7 @@ fn the_verifier_alone_opens_no_socket_and_writes_nothing() {
     let calls = pair.folder.path().join("calls");
     let mut command = Command::new(strace);
     command.args(["-f", "-qq", "-e", "trace=%network,openat,open,creat,rename,mkdir,unlink", "-o"]).arg(&calls);
-    command.arg(env!("CARGO_BIN_EXE_medseal-verify")).args([&export, "--json"]);
+    command.arg(env!("CARGO_BIN_EXE_medseal-verify")).args([&export, "--json", "--key", &format!("{export}/log.vkey")]);
     let ended = command.output().expect("strace runs");
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     let calls = fs::read_to_string(&calls).expect("what it did");

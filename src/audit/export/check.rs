@@ -32,7 +32,7 @@ pub struct ExportReport {
     /// The key whose signature counted, if one did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<LogKey>,
-    /// Whether the key came from the export itself, which then vouches for itself.
+    /// Whether nothing of the reader's stands behind it, neither a key nor a kept checkpoint: it vouches for itself.
     pub self_asserted: bool,
     /// The stretch of the log that it is, if it is not the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -40,15 +40,15 @@ pub struct ExportReport {
 }
 
 /// Verifies an export. `keys` is whom the reader trusts; when it is empty, the export's own key is taken, and the
-/// report says so. `trusted` is a checkpoint that the reader kept from earlier.
+/// report says so. `trusted` is a checkpoint that the reader kept from earlier, and of which the key was verified.
 pub fn verify_export(
     dir: &Path,
     keys: &[LogKey],
     trusted: Option<&Checkpoint>,
     progress: impl FnMut(u64),
 ) -> io::Result<ExportReport> {
-    let self_asserted = keys.is_empty();
-    let keys = if self_asserted { own_key(dir)?.into_iter().collect() } else { keys.to_vec() };
+    let self_asserted = keys.is_empty() && trusted.is_none();
+    let keys = if keys.is_empty() { own_key(dir)?.into_iter().collect() } else { keys.to_vec() };
     let note = read_small(dir, CHECKPOINT)?;
     if let Some(opened) = range::open(dir, &note, &keys)? {
         return verify_range(dir, &note, &keys, opened, trusted, (self_asserted, progress));

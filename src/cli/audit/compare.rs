@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::verify::read_key;
+use super::keys::log_keys;
 use crate::audit::compare::{CompareError, Pair, Verdict, Witnessed};
 use crate::audit::export::read_entries;
 use crate::audit::leaves::Leaves;
@@ -32,8 +32,8 @@ pub(in crate::cli) struct Compare {
     first: PathBuf,
     /// The other note.
     second: PathBuf,
-    /// The log's key: NAME+KEYID+BASE64, or a file that holds it; else the keys that the gateway knows.
-    #[arg(long, value_name = "VKEY|FILE")]
+    /// The log's key: NAME+KEYID+BASE64, a file that holds it, or a card; else the keys that the gateway knows.
+    #[arg(long, value_name = "VKEY|FILE|CARD")]
     key: Vec<String>,
     /// An export that holds the entries.
     #[arg(long, value_name = "DIR", conflicts_with = "proof")]
@@ -45,7 +45,7 @@ pub(in crate::cli) struct Compare {
 
 impl Compare {
     pub(super) fn run(self, context: &Context) -> Outcome {
-        let mut keys = self.key.iter().map(|given| read_key(given)).collect::<Result<Vec<LogKey>, _>>()?;
+        let mut keys = log_keys(&self.key)?;
         if keys.is_empty() {
             keys = known_keys(context)?;
         }

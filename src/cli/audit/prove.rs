@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::verify::read_key;
+use super::keys::read_key;
 use crate::audit::note::{Cosignature, LogKey, WitnessKey};
 use crate::audit::proof_page;
 use crate::audit::tlog_proof::{EntryProof, EntryProofError, PROOF_FILE_BYTES_MAX, Proved};

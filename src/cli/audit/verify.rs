@@ -1,17 +1,17 @@
 //! `medseal audit verify`: our own log through the gateway, or an export without one.
 //!
-//! Rule: it exits 0 only when everything was checked and nothing was found.
+//! Rule: it exits 0 only when everything was checked against something of the reader's, and nothing was found.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::Value;
 
+use super::keys::{log_keys, read_key, read_trusted};
 use super::{prove, trust};
 use crate::audit::export::{ExportReport, VERIFY_PY, gap, read_note, verify_export};
-use crate::audit::note::{Checkpoint, LogKey, NoteKey};
+use crate::audit::note::{Checkpoint, LogKey};
 use crate::audit::trust::{TrustPolicy, verify_export_by};
 use crate::audit::verify::Kind;
 use crate::cli::Context;
@@ -26,10 +26,10 @@ use crate::reason::Reason;
     after_help = "Examples: medseal audit verify\n          medseal audit verify export-2026 --key log.vkey\n          \
     medseal audit verify range-2025 range-2026 --key log.vkey\n          \
     medseal audit verify entry-42.tlog-proof --entry entry-42.entry --key log.vkey\n\
-    Without EXPORT the running gateway checks its own log. An export is checked here, without a gateway; its key comes\n\
-    from --key or --policy, or else from the export itself, which is then only as good as a comparison of its
-\
-    fingerprint. A policy also says whose countersignatures are enough: `log VKEY`, `witness NAME VKEY`,
+    Without EXPORT the running gateway checks its own log. An export is checked here, without a gateway, by the key of\n\
+    --key (from the institution's card, not from the export) or --policy, or by a checkpoint that you kept. Without any\n\
+    of them it is only shown that the folder agrees with itself, which anyone can arrange: the exit status is then 3,\n\
+    and 1 if something is wrong. A policy also says whose countersignatures are enough: `log VKEY`, `witness NAME VKEY`,
 \
     `group NAME all|any|NUMBER MEMBER...`, `quorum NAME` (C2SP tlog-policy)."
 )]
@@ -39,8 +39,8 @@ pub(in crate::cli) struct Verify {
     /// More folders, when all are ranges of one log: do they join without a gap?
     #[arg(conflicts_with_all = ["trusted_checkpoint", "entry"])]
     next: Vec<PathBuf>,
-    /// The log key that is trusted: NAME+KEYID+BASE64, or a file that holds it.
-    #[arg(long, value_name = "VKEY|FILE", requires = "export")]
+    /// The log key that is trusted: NAME+KEYID+BASE64, a file that holds it, or the institution's card.
+    #[arg(long, value_name = "VKEY|FILE|CARD", requires = "export")]
     key: Vec<String>,
     /// Whose countersignatures are enough, and the log's key: a file, one rule a line.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "witness"])]
@@ -124,7 +124,7 @@ impl Verify {
     }
 
     fn proof(&self, context: &Context, proof: &Path, policy: Option<&TrustPolicy>) -> Outcome {
-        let mut keys = self.key.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
+        let mut keys = log_keys(&self.key)?;
         let mut witnesses = self.witness.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
         if let Some(policy) = policy {
             keys.extend_from_slice(policy.logs());
@@ -147,16 +147,10 @@ impl Verify {
     }
 
     fn offline(&self, context: &Context, export: &Path) -> Result<Value, Failure> {
-        let keys = self.key.iter().map(|given| read_key(given)).collect::<Result<Vec<_>, _>>()?;
+        let keys = log_keys(&self.key)?;
         let trusted = self.trusted_checkpoint.as_deref().map(|path| read_trusted(path, &keys, export)).transpose()?;
         let report = verify_export(export, &keys, trusted.as_ref(), progress(context, export))
             .map_err(|error| unreadable(export, error))?;
-        if let (true, Some(key)) = (report.self_asserted, &report.key) {
-            context.out.say(
-                "warning: the export vouches for itself; compare the fingerprint of its key with the institution:",
-            );
-            context.out.say(format!("  {}  {}", key.name().as_str(), spaced(&key.fingerprint().to_string())));
-        }
         warn_of_script(context, export);
         serde_json::to_value(&report).map_err(|error| Failure::unable(error.to_string()))
     }
@@ -186,6 +180,8 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
     let is = |kind: Kind| finding.as_ref().is_some_and(|found| text(found, "kind") == kind.word());
     let (is_quorum, is_store) = (is(Kind::NotCountersigned), is(Kind::Unaccounted));
     let ok = report.get("ok") == Some(&Value::Bool(true)) && finding.is_none();
+    let vouched = report.get("self_asserted") != Some(&Value::Bool(true));
+    let key = text(&report, "key").parse::<LogKey>();
     if context.out.is_json() {
         report["finding"] = finding.unwrap_or(Value::Null);
         context.out.object(&report)?;
@@ -197,7 +193,11 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
             text(finding, "message")
         ))?;
     } else {
-        context.out.line(format!("{} entries verified, root {}", text(&report, "entries"), text(&report, "root")))?;
+        let verified = if vouched { "verified" } else { "agree with each other" };
+        if !vouched {
+            context.out.line(NOT_VOUCHED)?;
+        }
+        context.out.line(format!("{} entries {verified}, root {}", text(&report, "entries"), text(&report, "root")))?;
         if let Some(range) = report.get("range") {
             let (first, last) = (text(range, "first"), text(range, "last"));
             context
@@ -206,8 +206,20 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
         }
         trust::tell(context, &report)?;
     }
-    if ok {
+    if ok && vouched {
         return Ok(Status::Done);
+    }
+    if ok {
+        if context.out.is_json() {
+            context.out.say(NOT_VOUCHED);
+        }
+        context
+            .out
+            .say("hint: say --key CARD, with the institution's card; or ask the institution for this fingerprint:");
+        if let Ok(key) = key {
+            context.out.say(format!("  {}  {}", key.name(), spaced(&key.fingerprint().to_string())));
+        }
+        return Ok(Status::NotVouched);
     }
     if is_quorum {
         context.out.say("error: not enough of those who should have signed under the log have done so");
@@ -223,28 +235,6 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
     Ok(Status::Refused)
 }
 
-/// Reads a key that was given as itself or as a file that holds it.
-pub(super) fn read_key<const TYPE: u8>(given: &str) -> Result<NoteKey<TYPE>, Failure> {
-    let text = match given.parse() {
-        Ok(key) => return Ok(key),
-        Err(_) => std::fs::read_to_string(given).with_context(|| given.to_owned())?,
-    };
-    text.trim().parse().map_err(|error| {
-        Failure::bad_input(Reason::BadInput, format!("{given}: {error}"))
-            .hint("`medseal audit export` writes it as log.vkey, and `medseal card` names it")
-    })
-}
-
-/// A kept checkpoint counts only by its signature.
-fn read_trusted(path: &Path, keys: &[LogKey], export: &Path) -> Result<Checkpoint, Failure> {
-    let note = std::fs::read(path).with_context(|| path.display().to_string())?;
-    let own;
-    let keys = if keys.is_empty() {
-        own = [read_key(&export.join("log.vkey").display().to_string())?];
-        &own[..]
-    } else {
-        keys
-    };
-    Checkpoint::open(&note, keys)
-        .map_err(|error| Failure::refused(Reason::BadSignature, format!("{}: {error}", path.display())))
-}
+/// What is said first of an export that no key, policy or kept checkpoint of the reader's stands behind.
+const NOT_VOUCHED: &str =
+    "not vouched for: this folder agrees with itself, and that is all; whoever made it chose the key that signed it";

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::compare::read_note;
-use super::verify::read_key;
+use super::keys::read_key;
 use crate::audit::note::{Checkpoint, LogKey, Origin, WitnessKey};
 use crate::audit::witness::{Refusal, Submission, read_proof};
 use crate::cli::Context;
