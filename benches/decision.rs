@@ -141,7 +141,7 @@ fn patient() -> Vec<Put> {
     .expect("a record");
     let sealed = |space: Space, key: &[u8], bytes: usize| Put {
         space: Space::Sealed,
-        key: [&[space.prefix()], key, b"/000000"].concat(),
+        key: [subject.as_str().as_bytes(), b"/", &[space.prefix()], key, b"/000000"].concat(),
         expect: Expect::Any,
         value: vec![7; bytes],
     };
@@ -149,9 +149,9 @@ fn patient() -> Vec<Put> {
     vec![
         put(Space::Case, &key, &case, Expect::Any),
         sealed(Space::Case, &key, 400),
-        put(Space::Consent, id.as_str().as_bytes(), &record, Expect::Any),
+        put(Space::Consent, &ConsentRecord::key(&subject, &id), &record, Expect::Any),
         put(Space::Index, format!("consent-version/{id}/1").as_bytes(), &record, Expect::Any),
-        put(Space::Index, format!("consents/{subject}/{id}").as_bytes(), &"", Expect::Any),
+        put(Space::Index, format!("consent/{id}").as_bytes(), &subject, Expect::Any),
         sealed(Space::Consent, id.as_str().as_bytes(), 1600),
     ]
 }

@@ -159,6 +159,18 @@ pub struct ConsentRecord {
     pub withdrawn: Option<String>,
 }
 
+impl ConsentRecord {
+    /// The store key.
+    pub fn key(subject: &SubjectId, consent: &ConsentId) -> Vec<u8> {
+        [Self::keys_of(subject), consent.as_str().as_bytes().to_vec()].concat()
+    }
+
+    /// How the store keys of all consents of a patient begin.
+    pub fn keys_of(subject: &SubjectId) -> Vec<u8> {
+        format!("{subject}/").into_bytes()
+    }
+}
+
 /// Where a bundle stands on its way.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]

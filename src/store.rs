@@ -39,7 +39,7 @@ spaces! {
     Meta = b'M';
     /// Partners; key: institution id.
     Partner = b'P';
-    /// Consents; key: consent id.
+    /// Consents; key: the subject and consent id, so that a patient's lie side by side.
     Consent = b'C';
     /// Cases; key: case id.
     Case = b'A';
@@ -51,7 +51,8 @@ spaces! {
     Transfer = b'T';
     /// Policy sets that were in force; key: digest.
     Policy = b'Y';
-    /// What names or describes a person, in pieces under that person's key; key: the space and key of its record.
+    /// What names or describes a person, in pieces under that person's key; key: the subject, then the space and key of its
+    /// record.
     Sealed = b'Z';
     /// Ways to find a record by something else than its key.
     Index = b'X';

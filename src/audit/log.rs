@@ -252,16 +252,7 @@ impl Log {
     /// Records what waits, signs a last checkpoint, and ends the writer; everybody else gets
     /// [`AppendError::Stopped`] from then on. `Err`: the log had stopped before, or its last checkpoint failed.
     pub fn close(&self) -> Result<(), AppendError> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self.send(Command::Close(answer));
-        let closed = block_on::block_on(answered);
-        // Joined whichever way it ended, so that the store is free when this returns.
-        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // A writer that panicked has marked the log as stopped already.
-            drop(thread.join());
-        }
-        sent.and(closed.map_err(|_| AppendError::Stopped))
+        self.0.close()
     }
 
     async fn slot(&self) -> Result<OwnedSemaphorePermit, AppendError> {
@@ -270,6 +261,29 @@ impl Log {
 
     fn send(&self, command: Command) -> Result<(), AppendError> {
         self.0.commands.send(command).map_err(|_| AppendError::Stopped)
+    }
+}
+
+impl Shared {
+    fn close(&self) -> Result<(), AppendError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.commands.send(Command::Close(answer)).map_err(|_| AppendError::Stopped);
+        let closed = block_on::block_on(answered);
+        // Joined whichever way it ended, so that the store is free when this returns.
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A writer that panicked has marked the log as stopped already.
+            drop(thread.join());
+        }
+        sent.and(closed.map_err(|_| AppendError::Stopped))
+    }
+}
+
+impl Drop for Shared {
+    /// Nobody who drops the last handle finds the writer at work in a folder that is thought to be free.
+    fn drop(&mut self) {
+        // Whoever wanted to know how it ended has closed it already.
+        drop(self.close());
     }
 }
 

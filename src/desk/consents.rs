@@ -16,14 +16,14 @@ use crate::clock;
 use crate::config::{CONSENTS_PER_PATIENT_MAX, RECALLS_PER_WITHDRAWAL_MAX};
 use crate::consent::{Consent, ConsentError, Notice, NoticeStatus};
 use crate::gateway::{ConsentPrivate, Gateway, Row, Scan, put};
-use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier, SubjectId};
+use crate::id::{BundleId, ConsentId, Digest, PatientIdentifier};
 use crate::problem::Problem;
 use crate::queue;
 use crate::reason::Reason;
 use crate::recall;
 use crate::records::{ConsentRecord, State};
 use crate::statement::recall::Cause;
-use crate::store::{Expect, Put, Space};
+use crate::store::Space;
 
 /// What `consent add` answers.
 #[derive(Clone, Debug, Serialize)]
@@ -105,10 +105,7 @@ pub async fn add(
     // The blobs first, then the write that names them: what a crash leaves is removed at the next start.
     gateway.keep_evidence(&record.consent, &subject, scans).await?;
     let private = ConsentPrivate { resource: resource.to_owned(), evidence: evidence.clone() };
-    let key = record.consent.as_str().as_bytes();
-    let mut puts = gateway.seal_parts(Space::Consent, key, &subject, &private)?;
-    puts.extend(gateway.consent_version(&record, Expect::Absent));
-    puts.push(index(&subject, &record.consent));
+    let mut puts = gateway.new_consent(&record, &private)?;
     if let Some(notice) = &notice {
         puts.push(notices::index(gateway, &subject, notice, &record.consent)?);
     }
@@ -253,7 +250,7 @@ fn is_withdrawn(gateway: &Gateway, id: &ConsentId) -> Result<bool, Problem> {
 }
 
 fn found(gateway: &Gateway, id: &ConsentId) -> Result<Row<ConsentRecord>, Problem> {
-    gateway.row(Space::Consent, id.as_str().as_bytes())?.ok_or_else(|| {
+    gateway.consent(id)?.ok_or_else(|| {
         Problem::not_found(format!("there is no consent {id}")).hint("`medseal consent list` shows them")
     })
 }
@@ -294,15 +291,6 @@ fn unusable(error: &ConsentError) -> Problem {
     match error.hint() {
         Some(hint) => problem.hint(hint),
         None => problem,
-    }
-}
-
-fn index(subject: &SubjectId, consent: &ConsentId) -> Put {
-    Put {
-        space: Space::Index,
-        key: format!("consents/{subject}/{consent}").into_bytes(),
-        expect: Expect::Absent,
-        value: Vec::new(),
     }
 }
 

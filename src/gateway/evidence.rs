@@ -22,7 +22,7 @@ impl Gateway {
         if scans.is_empty() {
             return Ok(());
         }
-        let (vault, key) = (self.vault.clone(), self.subject_key(subject)?);
+        let (vault, key) = (self.vault.clone(), self.known_person(subject)?.key);
         let consent = consent.clone();
         let work = move || {
             for (number, scan) in (1..).zip(scans) {
@@ -45,7 +45,7 @@ impl Gateway {
         subject: &SubjectId,
         number: u32,
     ) -> Result<Zeroizing<Vec<u8>>, Problem> {
-        let (vault, key) = (self.vault.clone(), self.subject_key(subject)?);
+        let (vault, key) = (self.vault.clone(), self.known_person(subject)?.key);
         let name = BlobName::evidence(consent, number);
         let work = move || {
             let mut sealed = Vec::new();

@@ -6,7 +6,7 @@
 use super::Gateway;
 use crate::id::BundleId;
 use crate::problem::Problem;
-use crate::records::{BundleRecord, ConsentRecord};
+use crate::records::BundleRecord;
 use crate::store::Space;
 use crate::vault::{BlobName, VaultError};
 
@@ -36,7 +36,7 @@ impl Gateway {
         }
         for name in self.vault.list().map_err(unable)? {
             let Some(consent) = name.evidence_of() else { continue };
-            if self.row::<ConsentRecord>(Space::Consent, consent.as_str().as_bytes())?.is_none() {
+            if self.consent(&consent)?.is_none() {
                 self.vault.remove(&name).map_err(unable)?;
                 dropped += 1;
             }

@@ -54,7 +54,22 @@ impl Gateway {
 
     /// Every consent of a patient, withdrawn ones too.
     pub fn consents_of(&self, subject: &SubjectId) -> Result<Vec<Row<ConsentRecord>>, Problem> {
-        self.indexed(Space::Consent, &format!("consents/{subject}/"))
+        self.rows(Space::Consent, &ConsentRecord::keys_of(subject))
+    }
+
+    /// A consent by its id alone.
+    pub fn consent(&self, consent: &ConsentId) -> Result<Option<Row<ConsentRecord>>, Problem> {
+        let Some(subject) = self.row::<SubjectId>(Space::Index, &whose_key(consent))? else { return Ok(None) };
+        self.row(Space::Consent, &ConsentRecord::key(&subject.value, consent))
+    }
+
+    /// The puts of a consent that is new here.
+    pub fn new_consent(&self, record: &ConsentRecord, private: &ConsentPrivate) -> Result<Vec<Put>, Problem> {
+        let name = record.consent.as_str().as_bytes();
+        let mut puts = self.seal_parts(Space::Consent, name, &record.subject, private)?;
+        puts.extend(self.consent_version(record, Expect::Absent));
+        puts.push(put(Space::Index, &whose_key(&record.consent), &record.subject, Expect::Absent));
+        Ok(puts)
     }
 
     /// Reads a consent as everything stands now; one that a consent manager signed, under its key as it is now.
@@ -72,7 +87,7 @@ impl Gateway {
     pub fn consent_version(&self, record: &ConsentRecord, expect: Expect) -> [Put; 2] {
         let kept = version_key(&record.consent, record.version);
         [
-            put(Space::Consent, record.consent.as_str().as_bytes(), record, expect),
+            put(Space::Consent, &ConsentRecord::key(&record.subject, &record.consent), record, expect),
             put(Space::Index, &kept, record, Expect::Absent),
         ]
     }
@@ -163,6 +178,11 @@ impl Person<'_> {
     pub fn emergency(&self, bundle: &BundleId) -> Result<Option<EmergencyPrivate>, Problem> {
         self.parts(Space::Bundle, &emergency_name(bundle))
     }
+}
+
+/// Where it stands whose consent one is.
+fn whose_key(consent: &ConsentId) -> Vec<u8> {
+    format!("consent/{consent}").into_bytes()
 }
 
 fn version_key(consent: &ConsentId, version: u64) -> Vec<u8> {

@@ -24,7 +24,7 @@ impl Gateway {
         subject: &SubjectId,
         value: &T,
     ) -> Result<Vec<Put>, Problem> {
-        let key = self.subject_key(subject)?;
+        let person = self.known_person(subject)?;
         let plain = Zeroizing::new(serde_json::to_vec(value).expect("records serialise"));
         let pieces: Vec<&[u8]> = plain.chunks(PIECE_BYTES).collect();
         Ok(pieces
@@ -34,13 +34,8 @@ impl Gateway {
                 let place = part_key(name, number);
                 let context = context(space, &place, pieces.len());
                 let mut value = u32::try_from(pieces.len()).expect("a limit keeps parts few").to_be_bytes().to_vec();
-                value.extend_from_slice(&key.seal(&context, piece));
-                Put {
-                    space: Space::Sealed,
-                    key: [&[space.prefix()], place.as_slice()].concat(),
-                    expect: Expect::Any,
-                    value,
-                }
+                value.extend_from_slice(&person.key.seal(&context, piece));
+                Put { space: Space::Sealed, key: person.store_key(space, &place), expect: Expect::Any, value }
             })
             .collect())
     }
@@ -48,7 +43,12 @@ impl Gateway {
     /// What is on file about a person, to be opened; `None` when the subject was erased.
     pub fn person(&self, subject: &SubjectId) -> Result<Option<Person<'_>>, Problem> {
         let key = self.subjects.key(subject).map_err(|error| Problem::internal("a subject's key", &error))?;
-        Ok(key.map(|key| Person { gateway: self, key }))
+        Ok(key.map(|key| Person { gateway: self, subject: subject.clone(), key }))
+    }
+
+    /// A person of whom there must be something on file.
+    pub(super) fn known_person(&self, subject: &SubjectId) -> Result<Person<'_>, Problem> {
+        self.person(subject)?.ok_or_else(|| Problem::conflict("this patient's data was erased"))
     }
 
     /// Opens what [`Gateway::seal_parts`] sealed; `None` when there is nothing, or the subject was erased.
@@ -60,18 +60,13 @@ impl Gateway {
     ) -> Result<Option<T>, Problem> {
         self.person(subject)?.map_or(Ok(None), |person| person.parts(space, name))
     }
-
-    pub(super) fn subject_key(&self, subject: &SubjectId) -> Result<SubjectKey, Problem> {
-        self.person(subject)?
-            .map(|person| person.key)
-            .ok_or_else(|| Problem::conflict("this patient's data was erased"))
-    }
 }
 
 /// A person whose key was read once, for whoever opens more than one thing.
 pub struct Person<'a> {
     gateway: &'a Gateway,
-    key: SubjectKey,
+    subject: SubjectId,
+    pub(super) key: SubjectKey,
 }
 
 impl std::fmt::Debug for Person<'_> {
@@ -90,7 +85,7 @@ impl Person<'_> {
             let stored = self
                 .gateway
                 .store()
-                .get(Space::Sealed, &[&[space.prefix()], place.as_slice()].concat())
+                .get(Space::Sealed, &self.store_key(space, &place))
                 .map_err(|error| Problem::internal("the store", &error))?;
             let Some(stored) = stored else { return Ok(None) };
             let (head, sealed) = stored.value.split_first_chunk::<4>().ok_or_else(damaged)?;
@@ -100,6 +95,11 @@ impl Person<'_> {
             number += 1;
         }
         serde_json::from_slice(&plain).map(Some).map_err(|_| damaged())
+    }
+
+    /// A person's parts lie side by side, so that a decision reads a page or two of the store and not one for each.
+    fn store_key(&self, space: Space, place: &[u8]) -> Vec<u8> {
+        [self.subject.as_str().as_bytes(), b"/", &[space.prefix()], place].concat()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::id::ConsentId;
 use crate::problem::Problem;
 use crate::queue;
 use crate::reason::Reason;
-use crate::records::{BundleRecord, ConsentRecord};
+use crate::records::BundleRecord;
 use crate::store::{Settle, Space};
 
 /// Why the bundle would be denied if this consent were withdrawn; `None` when it would still be permitted.
@@ -41,7 +41,7 @@ pub fn lost_its_consent(
     let Some(consent) = record.delivering_attempt().and_then(|attempt| attempt.consent.as_ref()) else {
         return Ok(false);
     };
-    let kept = gateway.row::<ConsentRecord>(Space::Consent, consent.as_str().as_bytes())?;
+    let kept = gateway.consent(consent)?;
     let withdrawn = without == Some(consent) || kept.is_none_or(|row| row.value.withdrawn.is_some());
     if !withdrawn {
         return Ok(false);

@@ -96,8 +96,8 @@ fn a_withdrawal_that_was_taken_out_of_the_store_is_missed_at_the_next_release() 
     let clock = later(3600);
     let gateway = Opened::of(&pair.hospital, clock.clone());
     let first = gateway.0.consent_as_of(&consent, 1).expect("read").expect("on file");
-    gateway.write(vec![put(Space::Consent, consent.as_str().as_bytes(), &first, Expect::Any)]);
-    let told: ConsentRecord = gateway.0.row(Space::Consent, consent.as_str().as_bytes()).unwrap().expect("there").value;
+    gateway.write(vec![put(Space::Consent, &ConsentRecord::key(&first.subject, &consent), &first, Expect::Any)]);
+    let told: ConsentRecord = gateway.0.consent(&consent).unwrap().expect("there").value;
     assert_eq!((told.version, told.withdrawn), (1, None), "the store says that it stands");
     let seq = gateway.forge(|asked| move_to(asked, &clock));
     found(&gateway.replayed(seq), "a consent");
@@ -132,7 +132,7 @@ fn a_consent_that_never_was_in_the_log_or_reads_otherwise_than_recorded_is_found
     let name = other.as_str().as_bytes();
     let mut puts = gateway.0.seal_parts(Space::Consent, name, &record.subject, &private).expect("sealed");
     puts.push(put(Space::Index, format!("consent-version/{other}/1").as_bytes(), &copy, Expect::Any));
-    puts.push(put(Space::Consent, name, &copy, Expect::Any));
+    puts.push(put(Space::Consent, &ConsentRecord::key(&record.subject, &other), &copy, Expect::Any));
     gateway.write(puts);
     let seq = gateway.forge(|asked| asked["consents"][0]["consent"] = json!(other));
     found(&gateway.replayed(seq), "a consent");
