@@ -82,8 +82,13 @@ pub fn to_line<T: Serialize>(value: &T) -> Result<String, JsonError> {
 
 /// Writes an object as one strict line, as [`to_line`] does.
 pub fn object_to_line(fields: &Object) -> Result<String, JsonError> {
+    fields_to_line(fields)
+}
+
+/// The same for the fields of an object, in any order and each once.
+pub fn fields_to_line<'a>(fields: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Result<String, JsonError> {
     let mut line = String::new();
-    write_object(&mut line, fields.iter(), 1)?;
+    write_object(&mut line, fields.into_iter(), 1)?;
     Ok(line)
 }
 
@@ -138,8 +143,14 @@ fn write_text(line: &mut String, text: &str) -> Result<(), JsonError> {
     if !text.is_ascii() && !is_nfc(text) {
         return Err(JsonError::NotNfc);
     }
-    // serde_json escapes exactly what RFC 8785 says: quote, backslash, and what is below U+0020.
-    line.push_str(&serde_json::to_string(text).map_err(|_| JsonError::Unrepresentable)?);
+    if text.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        line.push('"');
+        line.push_str(text);
+        line.push('"');
+    } else {
+        // serde_json escapes exactly what RFC 8785 says: quote, backslash, and what is below U+0020.
+        line.push_str(&serde_json::to_string(text).map_err(|_| JsonError::Unrepresentable)?);
+    }
     Ok(())
 }
 

@@ -107,19 +107,17 @@ pub fn write(draft: &Draft<'_>) -> Result<String, LeafError> {
     if let Some(name) = draft.facts.keys().find(|name| name.starts_with('_') || OWN_FIELDS.contains(&name.as_str())) {
         return Err(LeafError::Reserved(name.clone()));
     }
-    let mut fields = draft.facts.clone();
-    let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
-    set("_prev", draft.prev.to_string().into());
-    set("_seq", draft.seq.into());
-    set("_t", stamp(draft.at).into());
-    set("kind", draft.kind.into());
-    if let Some(subject) = draft.subject {
-        set("subj", subject.as_str().into());
-    }
-    if let Some(detail) = draft.detail {
-        set("det", detail.to_string().into());
-    }
-    let line = json::object_to_line(&fields)?;
+    let own: [(&str, Option<Value>); 6] = [
+        ("_prev", Some(draft.prev.to_string().into())),
+        ("_seq", Some(draft.seq.into())),
+        ("_t", Some(stamp(draft.at).into())),
+        ("kind", Some(draft.kind.into())),
+        ("subj", draft.subject.map(|subject| subject.as_str().into())),
+        ("det", draft.detail.map(|detail| detail.to_string().into())),
+    ];
+    let own = own.map(|(name, value)| (name.to_owned(), value));
+    let own = own.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    let line = json::fields_to_line(draft.facts.iter().chain(own))?;
     if line.len() > LEAF_BYTES_MAX {
         return Err(LeafError::TooLong { found: line.len() });
     }

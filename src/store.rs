@@ -3,7 +3,9 @@
 //! Rule: state changes, log leaves and queue changes travel in one [`WriteSet`]; there is no other way to write.
 
 pub mod memory;
+mod nudge;
 mod queue;
+mod runs;
 pub mod sled;
 
 use std::fmt;

@@ -8,6 +8,7 @@
 //!   functions, and `open` wants to see the head that `create` wrote.
 //! - A page above a quarter of a segment goes to a file in `blobs/` that nothing syncs. A page holds some 20 values, so
 //!   the segments are large enough for 20 of the largest, and a file in `blobs/` fails the commit.
+//! - Each write has a price of its own, whatever its size: leaves of one commit stand side by side in runs.
 //! - A batch is atomic within one tree: there is one tree, and a space is the first byte of a key.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -18,10 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use super::nudge::Nudge;
 use super::queue::{Outcome, Queue};
 use super::{
     CommitError, Head, Job, Lease, LeaseToken, Space, Store, StoreError, Versioned, WriteSet, check_records,
-    check_shape, job_key,
+    check_shape, job_key, runs,
 };
 use crate::clock::Timestamp;
 use crate::durable;
@@ -39,6 +41,7 @@ pub struct SledStore {
     durable: RwLock<Head>,
     /// Set once, by the commit that failed.
     failure: OnceLock<StoreError>,
+    nudge: Nudge,
 }
 
 #[derive(Debug)]
@@ -99,15 +102,20 @@ impl SledStore {
             Some(bytes) => read_head(&bytes)?,
             None => return Err(StoreError::Emptied { path: path() }),
         };
-        let last = guarded("reading the last leaf", || tree.scan_prefix([LEAF]).keys().next_back().transpose())?;
-        let size = last.map_or(Ok(0), |key| read_leaf_key(&key).map(|seq| seq + 1))?;
+        let last = guarded("reading the last leaf", || tree.scan_prefix([LEAF]).next_back().transpose())?;
+        let size = last.map_or(Ok(0), |(key, run)| Ok(read_leaf_key(&key)? + read_run(&run)?.len() as u64))?;
         if size != head.size {
             return Err(StoreError::Damaged { what: format!("the head says {} leaves, there are {size}", head.size) });
         }
         let queue = read_queue(&tree)?;
+        // A write that fails while another thread's buffer is being closed is noted by sled, but whoever waits for that
+        // buffer is not woken, and would wait for ever. A second flush finds the note, and wakes the first.
+        let second = tree.clone();
+        let nudge = Nudge::start(NUDGE_AFTER, move || drop(second.flush()));
         Ok(Self {
             dir: dir.to_owned(),
             tree,
+            nudge: nudge.map_err(|error| failed("starting a thread", &error))?,
             sync,
             writer: Mutex::new(Writer { commits, queue }),
             durable: RwLock::new(head),
@@ -148,10 +156,12 @@ impl SledStore {
 
     /// Puts a batch on the disk. Whoever calls this stops the store on an error.
     fn make_durable(&self, batch: sled::Batch) -> Result<(), StoreError> {
+        let busy = self.nudge.busy();
         guarded("committing", || {
             self.tree.apply_batch(batch)?;
             self.tree.flush()
         })?;
+        drop(busy);
         match &self.sync {
             Sync::Fdatasync(db) => db.sync_data().map_err(|error| failed("syncing", &error))?,
             Sync::LeftOut => {}
@@ -193,15 +203,28 @@ impl Store for SledStore {
         let size = self.readable()?.size;
         guarded_or("reading leaves", || {
             let mut leaves = Vec::new();
-            for (seq, entry) in (from..size).zip(self.tree.range(leaf_key(from)..leaf_key(size))).take(limit) {
-                let (key, leaf) = entry.map_err(|error| failed("reading leaves", &error))?;
-                if read_leaf_key(&key)? != seq {
-                    return Err(StoreError::Damaged { what: format!("leaf {seq} is missing") });
-                }
-                leaves.push((seq, leaf.to_vec()));
+            let end = size.min(from.saturating_add(u64::try_from(limit).unwrap_or(u64::MAX)));
+            if from >= end {
+                return Ok(leaves);
             }
-            let wanted = size.saturating_sub(from).min(u64::try_from(limit).unwrap_or(u64::MAX));
-            if u64::try_from(leaves.len()) != Ok(wanted) {
+            let sled = |error| failed("reading leaves", &error);
+            // The run that holds the first one may begin with an earlier one.
+            let held_by = self.tree.range(leaf_key(0)..=leaf_key(from)).next_back().transpose().map_err(sled)?;
+            let begin = held_by.map_or(Ok(from), |(key, _)| read_leaf_key(&key))?;
+            let mut next = begin;
+            for entry in self.tree.range(leaf_key(begin)..leaf_key(end)) {
+                let (key, run) = entry.map_err(sled)?;
+                if read_leaf_key(&key)? != next {
+                    return Err(StoreError::Damaged { what: format!("leaf {next} is missing") });
+                }
+                for leaf in read_run(&run)? {
+                    if (from..end).contains(&next) {
+                        leaves.push((next, leaf.to_vec()));
+                    }
+                    next += 1;
+                }
+            }
+            if next < end {
                 return Err(StoreError::Damaged { what: format!("fewer leaves than the head says, {size}") });
             }
             Ok(leaves)
@@ -342,8 +365,8 @@ fn no_blobs(dir: &Path) -> Result<(), StoreError> {
 
 fn batch_of(set: WriteSet, commits: u64, jobs: &Outcome) -> sled::Batch {
     let mut batch = sled::Batch::default();
-    for (seq, leaf) in (set.expect_head.size..).zip(set.append) {
-        batch.insert(&leaf_key(seq), leaf);
+    for (at, run) in runs::pack(&set.append) {
+        batch.insert(&leaf_key(set.expect_head.size + at), run);
     }
     for put in set.puts {
         batch.insert(record_key(put.space, &put.key), [&commits.to_be_bytes()[..], &put.value].concat());
@@ -387,6 +410,10 @@ fn leaf_key(seq: u64) -> [u8; 9] {
 fn read_leaf_key(key: &[u8]) -> Result<u64, StoreError> {
     let seq = key.strip_prefix(&[LEAF]).and_then(|seq| seq.try_into().ok()).map(u64::from_be_bytes);
     seq.ok_or_else(|| StoreError::Damaged { what: "a leaf has no number".to_owned() })
+}
+
+fn read_run(run: &[u8]) -> Result<Vec<&[u8]>, StoreError> {
+    runs::unpack(run).ok_or_else(|| StoreError::Damaged { what: "leaves do not read".to_owned() })
 }
 
 /// The number of commits, the number of leaves, the hash of the last leaf.
@@ -453,6 +480,8 @@ const LEAF: u8 = b'L';
 const SEGMENT_BYTES: usize = 8 * 1024 * 1024;
 /// The process holds two to ten times as much in memory.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// A commit that takes longer is looked after.
+const NUDGE_AFTER: Duration = Duration::from_secs(2);
 /// Together two seconds.
 const LOCK_TRIES: u32 = 200;
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
@@ -463,9 +492,14 @@ mod tests {
 
     fn three_leaves(dir: &Path) -> SledStore {
         let store = SledStore::create(dir).expect("a store");
-        let head_after = Head { size: 3, leaf: Digest::of(b"last") };
-        let append = vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()];
-        store.commit(WriteSet { append, head_after, ..WriteSet::at(Head::EMPTY) }).expect("committed");
+        let mut head = Head::EMPTY;
+        for leaf in [b"a", b"b", b"c"] {
+            let head_after = Head { size: head.size + 1, leaf: Digest::of(leaf) };
+            store
+                .commit(WriteSet { append: vec![leaf.to_vec()], head_after, ..WriteSet::at(head) })
+                .expect("committed");
+            head = head_after;
+        }
         store
     }
 

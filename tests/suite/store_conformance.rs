@@ -272,13 +272,21 @@ fn spaces_do_not_meet(store: &dyn Store) {
 }
 
 fn leaves_are_read_in_pages(store: &dyn Store) {
+    let mut expected = Vec::new();
     for group in 0..20 {
-        let texts: Vec<_> = (0..=group).map(|n| format!("{group}-{n}")).collect();
+        let texts: Vec<_> = (0..=group).map(|n| format!("{group}-{n}").repeat(1 + 137 * n)).collect();
         append(store, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        expected.extend(texts.into_iter().map(String::into_bytes));
     }
+    let expected: Vec<_> = (0..).zip(expected).collect();
     let all = store.read(0, usize::MAX).expect("read");
     assert_eq!(all.len(), 210);
-    assert!(all.iter().zip(0..).all(|((seq, _), expected)| *seq == expected));
+    assert_eq!(all, expected);
+    for from in 0..210 {
+        let page = store.read(from, 3).expect("read");
+        let from = usize::try_from(from).expect("few");
+        assert_eq!(page, expected[from..(from + 3).min(210)]);
+    }
     let mut paged = Vec::new();
     while let page @ [_, ..] = &store.read(paged.len() as u64, 13).expect("read")[..] {
         paged.extend_from_slice(page);

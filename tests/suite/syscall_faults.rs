@@ -46,7 +46,9 @@ fn nothing_acknowledged_is_lost_and_nothing_is_acknowledged_after_a_call_failed(
         let (mut acknowledged, mut failed): (Vec<Place>, u32) = (Vec::new(), 0);
         for when in WHEN {
             let trace = home.path().join("trace");
-            let ended = Command::new(&strace)
+            let ended = Command::new("timeout")
+                .arg(PATIENCE_S)
+                .arg(&strace)
                 .args(["-f", "-qq", "-e"])
                 .arg(format!("trace=write,pwrite64,{calls}"))
                 .arg("-e")
@@ -58,6 +60,11 @@ fn nothing_acknowledged_is_lost_and_nothing_is_acknowledged_after_a_call_failed(
                 .env(CHILD, home.path())
                 .output()
                 .unwrap();
+            assert_ne!(
+                ended.status.code(),
+                Some(124),
+                "{calls} {error} {when}: whoever waits for the disk waits for ever"
+            );
             let told = String::from_utf8_lossy(&ended.stdout).into_owned();
             let places: Vec<Place> =
                 told.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("place ")?).ok()).collect();
@@ -93,5 +100,8 @@ fn write(home: &Path) {
     }
     log.close().unwrap();
 }
+
+/// How long one of them may take, in seconds: far more than it does.
+const PATIENCE_S: &str = "60";
 
 const THIS: &str = "syscall_faults::nothing_acknowledged_is_lost_and_nothing_is_acknowledged_after_a_call_failed";

@@ -22,7 +22,7 @@ use crate::audit::tree::Frontier;
 use crate::clock::{Clock, Timestamp};
 use crate::durable;
 use crate::json;
-use crate::leaf::{self, Draft, LeafError};
+use crate::leaf::{self, Draft};
 use crate::store::{CHANGES_MAX, CommitError, Expect, Head, Put, Settle, Space, Store, StoreError, WriteSet, job_key};
 use crate::subject::SubjectKey;
 
@@ -339,15 +339,11 @@ impl Group {
             Ok(line) => line.into_bytes(),
             Err(why) => return request.refuse(AppendError::Leaf(why)),
         };
+        // Nothing can refuse the entry any more.
         let hash = leaf::hash(&line);
-        let mut frontier = self.frontier.clone();
-        frontier.push(hash);
-        let place = Place { seq, leaf: hash, root: frontier.root(), at };
-        let stamp = match json::to_line(&place) {
-            Ok(stamp) => stamp.into_bytes(),
-            Err(why) => return request.refuse(AppendError::Leaf(LeafError::Json(why))),
-        };
-        (self.frontier, self.at) = (frontier, at);
+        self.frontier.push(hash);
+        self.at = at;
+        let place = Place { seq, leaf: hash, root: self.frontier.root(), at };
         self.touched.extend(touches);
         let set = &mut self.set;
         set.puts.extend(self.tiles.push(hash).into_iter().map(Tile::put));
@@ -358,12 +354,15 @@ impl Group {
         set.deletes.extend(deletes.iter().cloned());
         set.enqueue.extend(enqueue.iter().cloned());
         set.settle.extend(settle.iter().cloned());
-        set.puts.extend(stamps.iter().map(|(space, key)| Put {
-            space: *space,
-            key: key.clone(),
-            expect: Expect::Any,
-            value: stamp.clone(),
-        }));
+        if !stamps.is_empty() {
+            let stamp = json::to_line(&place).expect("a place is digests and numbers").into_bytes();
+            set.puts.extend(stamps.iter().map(|(space, key)| Put {
+                space: *space,
+                key: key.clone(),
+                expect: Expect::Any,
+                value: stamp.clone(),
+            }));
+        }
         set.puts.extend(sealed.map(|(_, value)| Put {
             space: Space::Detail,
             key: seq.to_be_bytes().to_vec(),
