@@ -26,6 +26,7 @@ LEAF_BYTES_MAX = 16 * 1024
 OPENING_BYTES_MAX = 64 * 1024 + 256
 NOTE_BYTES_MAX = 64 * 1024
 SUMS_BYTES_MAX = 64 * 1024 * 1024
+STAMP_BYTES_MAX = 64 * 1024
 TILE = 256
 INTEGER_MAX = 2**53 - 1
 LINK = re.compile(rb'\{"_prev":"([0-9a-f]{64})","_seq":(0|[1-9][0-9]{0,15}),'
@@ -488,6 +489,75 @@ def root_of(hashes):
     return tree.root()
 
 
+# -- time stamps: RFC 3161, in strict DER
+
+INTEGER, OCTETS, OID, TIME, SEQUENCE, SET, EXPLICIT_0 = 2, 4, 6, 0x18, 0x30, 0x31, 0xa0
+SHA_256 = bytes.fromhex('0609608648016503040201')
+
+
+class Der:
+    """What is left to read; raises ValueError for every other form."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def take(self, tag):
+        data, at = self.data, 2
+        if len(data) < 2 or data[0] != tag:
+            raise ValueError('a value has another type')
+        length = data[1]
+        if length >= 0x80:
+            at += length - 0x80
+            if length not in (0x81, 0x82) or len(data) < at or data[2] == 0 or (length == 0x81 and data[2] < 0x80):
+                raise ValueError('a length is malformed')
+            length = int.from_bytes(data[2:at], 'big')
+        if len(data) < at + length:
+            raise ValueError('it ends too soon')
+        self.data = data[at + length:]
+        return data[at:at + length]
+
+    def inside(self, tag):
+        return Der(self.take(tag))
+
+    def end(self):
+        if self.data:
+            raise ValueError('something follows its end')
+
+
+def read_stamp(answer):
+    """What was stamped, as a SHA-256, and when. The authority's signature is not looked at: `openssl ts -verify` does."""
+    whole = Der(answer[:STAMP_BYTES_MAX])
+    response = whole.inside(SEQUENCE)
+    whole.end()
+    if response.inside(SEQUENCE).take(INTEGER) not in (b'\x00', b'\x01'):
+        raise ValueError('the authority refused')
+    token = response.inside(SEQUENCE)
+    response.end()
+    if token.take(OID) != bytes.fromhex('2a864886f70d010702'):
+        raise ValueError('it holds no signed data')
+    signed = token.inside(EXPLICIT_0).inside(SEQUENCE)
+    signed.take(INTEGER)
+    signed.take(SET)
+    content = signed.inside(SEQUENCE)
+    if content.take(OID) != bytes.fromhex('2a864886f70d0109100104'):
+        raise ValueError('what is signed is no time stamp')
+    octets = content.inside(EXPLICIT_0).inside(OCTETS)
+    info = octets.inside(SEQUENCE)
+    octets.end()
+    if info.take(INTEGER) != b'\x01':
+        raise ValueError('its version is another one')
+    info.take(OID)
+    imprint = info.inside(SEQUENCE)
+    algorithm, digest = imprint.take(SEQUENCE), imprint.take(OCTETS)
+    imprint.end()
+    info.take(INTEGER)
+    time = info.take(TIME).decode('ascii')
+    match = re.fullmatch(r'(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\.\d{1,9})?Z', time, re.ASCII)
+    if not match or algorithm not in (SHA_256, SHA_256 + b'\x05\x00') or len(digest) != 32:
+        raise ValueError('it is not about a SHA-256, or has no time')
+    return digest, '%s-%s-%sT%s:%s:%s' % match.groups()[:6] + '.%sZ' % ((match[7] or '.')[1:] + '000000')[:6]
+
+
 # -- opened details
 
 class Details:
@@ -561,26 +631,46 @@ def read_small(folder, name, bytes_max=NOTE_BYTES_MAX):
         return b''
 
 
-def check_past(folder, signed, key, lines, bad):
-    """The checkpoints that the log signed earlier are of these entries."""
-    past = {}
-    if os.path.isdir(os.path.join(folder, 'checkpoints')):
-        for name in os.listdir(os.path.join(folder, 'checkpoints')):
-            try:
-                earlier = open_note(read_small(folder, 'checkpoints/' + name), [key])[0]
-            except (Refused, IsADirectoryError):
-                earlier = None
-            if not earlier or str(earlier.size) != name or earlier.size >= signed.size:
-                bad('a file in checkpoints/ is not an earlier checkpoint of this log')
-            past[earlier.size] = earlier.root
+def check_earlier(folder, found, signed, key, lines, bad):
+    """The checkpoints that the log signed earlier are of these entries, and each stamp is over the note beside it."""
+    past, stamped = {}, set()
+    for name in sorted(found):
+        match = EARLIER.fullmatch(name)
+        if not match and not name.startswith(('checkpoints/', 'stamps/')):
+            continue
+        size = int(match[1] or match[2]) if match else signed.size + 1
+        note = 'stamps/%d.note' % size if match and match[2] else name
+        try:
+            earlier = open_note(read_small(folder, note), [key])[0]
+        except Refused:
+            earlier = None
+        if not match or not earlier or earlier.size != size or size > signed.size - bool(match[1]):
+            bad('the file %s is not about an earlier checkpoint of this log' % name)
+        past.setdefault(size, set()).add((note, earlier.root))
+        stamped.update([size] if match[2] else [])
+    stamps = []
+    for size in sorted(stamped):
+        try:
+            imprint, time = read_stamp(read_small(folder, 'stamps/%d.tsr' % size, STAMP_BYTES_MAX))
+        except ValueError:
+            imprint = time = None
+        if imprint != sha256(read_small(folder, 'stamps/%d.note' % size)):
+            bad('the file stamps/%d.tsr is not a time stamp over stamps/%d.note' % (size, size))
+        stamps.append({'entries': size, 'at': time})
     tree = Tree()
     for line in lines if past else []:
         tree.push(sha256(b'\x00' + line))
-        if past.get(tree.size) == tree.root():
-            del past[tree.size]
+        if tree.size in past:
+            root = tree.root()
+            past[tree.size] = {one for one in past[tree.size] if one[1] != root}
     for size in sorted(past):
-        bad('the entries are not those of checkpoints/%d, although the log\'s key signed both: keep this export, it is '
-            'a proof' % size)
+        for name, _ in sorted(past[size]):
+            bad('the entries are not those of %s, although the log\'s key signed both: keep this export, it is a proof'
+                % name)
+    return stamps
+
+
+EARLIER = re.compile(r'checkpoints/(0|[1-9][0-9]{0,19})|stamps/(0|[1-9][0-9]{0,19})\.(?:note|tsr)', re.ASCII)
 
 
 def check_files(folder, entries, expected, signed, key, lines, first):
@@ -597,8 +687,6 @@ def check_files(folder, entries, expected, signed, key, lines, first):
         if read_small(folder, name, len(content)) != content:
             bad('the tiles as far as %s are not those of the entries' % name)
         tiled.add(name)
-    if not is_range:
-        check_past(folder, signed, key, lines(), bad)
     found = set()
     for parent, folders, files in os.walk(folder):
         for name in folders + files:
@@ -607,6 +695,7 @@ def check_files(folder, entries, expected, signed, key, lines, first):
                 bad('there is something that is neither a file nor a folder')
         found.update(os.path.relpath(os.path.join(parent, name), folder) for name in files)
     check_proofs(folder, found, first, lines(), signed, bad)
+    stamps = [] if is_range else check_earlier(folder, found, signed, key, lines(), bad)
     if {name for name in found if name.startswith('tile/')} != tiled:
         bad('there is a tile that the entries do not have')
     for name in found if is_range else ():
@@ -631,6 +720,7 @@ def check_files(folder, entries, expected, signed, key, lines, first):
                 state.update(piece)
         if state.hexdigest() != digest:
             bad('the file %s is not the one that SHA256SUMS names' % name)
+    return stamps
 
 
 def read_key(text):
@@ -684,7 +774,7 @@ def verify(folder, given_key, trusted_note, report):
         report['entries'], report['details'] = walk.seq - first, details.opened
         report['root'] = walk.tree.root().hex()
     key, signature = counted
-    check_files(folder, walk.seq, {
+    stamps = check_files(folder, walk.seq, {
         'checkpoint.body': body,
         'checkpoint.sig': signature,
         'keys/log.pem': key.pem().encode(),
@@ -692,6 +782,8 @@ def verify(folder, given_key, trusted_note, report):
         'policy': b'log %s\nquorum none\n' % key.text.encode(),
     }, signed, key, lambda: read_lines(paths, LEAF_BYTES_MAX), first)
     report['key'] = key.text
+    if stamps:
+        report['stamps'] = stamps
 
 
 def main():
@@ -725,6 +817,9 @@ def main():
         if 'range' in report:
             print('    This is a range of the log, entries %(first)d to %(last)d: nothing is said of the others'
                   % report['range'])
+        for stamp in report.get('stamps', []):
+            print('    A time stamp says that %(entries)d entries existed at %(at)s (its authority: openssl ts -verify)'
+                  % stamp)
         if report['details']:
             print('    %d opened details fit their entries' % report['details'])
         if report['self_asserted']:

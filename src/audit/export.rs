@@ -4,6 +4,7 @@
 //! not verify.
 
 mod check;
+mod earlier;
 mod proofs;
 mod range;
 mod read;
@@ -13,6 +14,7 @@ mod writer;
 use crate::audit::note::{Checkpoint, LogKey};
 
 pub use check::{ExportReport, verify_export};
+pub use earlier::Stamped;
 pub use range::{Range, RangeWriter, gap};
 pub use read::{read_entries, read_note};
 pub use writer::{ExportError, ExportWriter, Exported};
@@ -71,8 +73,9 @@ By hand:
     openssl pkeyutl -verify -rawin -pubin -inkey keys/log.pem -in checkpoint.body -sigfile checkpoint.sig
 
 checkpoints/N, if there are any, are the notes that the log signed earlier, of its first N entries; verify.py compares
-each with the lines. stamps/N.note, if it is there, is a signed note of the log of N entries, and stamps/N.tsr the time stamp over it (RFC
-3161) by an authority outside. With the certificate of an authority that you trust:
+each with the lines. stamps/N.note, if it is there, is a signed note of the log of N entries, and stamps/N.tsr the time
+stamp over it (RFC 3161) by an authority outside. verify.py checks that the stamp is over this note, and the note of these
+lines; the authority's own signature you check with the certificate of an authority that you trust:
 
     openssl ts -verify -data stamps/N.note -in stamps/N.tsr -CAfile authority.pem
 

@@ -128,6 +128,11 @@ impl Reader {
         Ok(history::read(self.store.as_ref(), below)?.into_iter().map(|(_, note)| note).collect())
     }
 
+    /// Every kept checkpoint with the size that it lies under, the smallest first; nothing is verified.
+    pub fn kept_checkpoints(&self) -> Result<Vec<(u64, String)>, StoreError> {
+        history::read(self.store.as_ref(), u64::MAX)
+    }
+
     /// The subtrees of the log, for proofs.
     pub fn tree(&self) -> Stored<'_> {
         Stored::new(self.store.as_ref())

@@ -82,7 +82,7 @@ pub enum Kind {
     NotCountersigned,
     /// The store does not say of a bundle what the entry says; `seq` is the number of entries if none says anything.
     Unaccounted,
-    /// A file of an export is missing, surplus or changed; `seq` is the number of entries.
+    /// A file of an export, or a kept time stamp, is missing, surplus or changed; `seq` is the number of entries.
     BadFile,
 }
 

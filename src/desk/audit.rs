@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 mod accounts;
+mod past;
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::audit::log::Log;
 use crate::audit::note::Checkpoint;
 use crate::audit::proof;
 use crate::audit::tlog_proof::EntryProof;
-use crate::audit::verify::{self, Against, Behind, Report};
+use crate::audit::verify::{self, Against, Behind, Finding, Report};
 use crate::clock::stamp;
 use crate::gateway::Gateway;
 use crate::id::{CaseId, Digest, InstitutionId};
@@ -265,7 +266,8 @@ fn entry_and_path(log: &Log, seq: u64, size: u64) -> Result<(Vec<u8>, Vec<Digest
     Ok((stored.into_iter().next().map(|(_, line)| line).unwrap_or_default(), path))
 }
 
-/// Checks the whole log against its newest checkpoint, and then what the store says against the log.
+/// Checks the whole log against its newest checkpoint, and then what else was signed, and what the store says, against
+/// the log.
 pub async fn verify(gateway: &Arc<Gateway>) -> Result<Report, Problem> {
     let note = checkpoint(gateway).await?;
     // What others signed under must still be there: a log key alone could sign a second history.
@@ -276,12 +278,20 @@ pub async fn verify(gateway: &Arc<Gateway>) -> Result<Report, Problem> {
         let checked = verify_log(&work.log, &note, witnessed.as_ref());
         let mut report = checked.map_err(|error| Problem::internal("the log", &error))?;
         if report.ok {
-            report.finding = stamps::check(&work)?.map_or_else(|| accounts::check(&work), |found| Ok(Some(found)))?;
+            report.finding = contradicted(&work)?;
             report.ok = report.finding.is_none();
         }
         Ok(report)
     };
     tokio::task::spawn_blocking(check).await.map_err(|error| Problem::internal("the check", &error))?
+}
+
+/// The first thing that was signed, stamped or stored and that the log contradicts.
+fn contradicted(gateway: &Gateway) -> Result<Option<Finding>, Problem> {
+    if let Some(found) = past::check(gateway)? {
+        return Ok(Some(found));
+    }
+    stamps::check(gateway)?.map_or_else(|| accounts::check(gateway), |found| Ok(Some(found)))
 }
 
 /// Takes the decisions among a range of entries again, from what is kept of each.

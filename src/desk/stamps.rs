@@ -108,7 +108,8 @@ pub fn list(gateway: &Gateway) -> Result<Vec<StampView>, Problem> {
     Ok(views.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
 }
 
-/// The first note that an authority was asked about and that our log is no continuation of. Only our own key counts.
+/// The first note that an authority was asked about and that our log is no continuation of, or that its answer is not
+/// about. Only our own key counts.
 pub fn check(gateway: &Gateway) -> Result<Option<Finding>, Problem> {
     let (dir, keys) = (gateway.home.stamps(), std::slice::from_ref(gateway.log.key()));
     for size in sizes(&dir)? {
@@ -120,6 +121,12 @@ pub fn check(gateway: &Gateway) -> Result<Option<Finding>, Problem> {
         if root != Some(signed.root) {
             let message = format!("the log is not the one whose first {} entries were signed and stamped", signed.size);
             return Ok(Some(Finding { seq: signed.size.saturating_sub(1), kind: Kind::Forked, message }));
+        }
+        let answer = fs::read(named(&dir, size, ANSWER)).ok();
+        if answer.is_some_and(|answer| !stamp::read(&answer).is_ok_and(|read| read.imprint == Digest::of(&note))) {
+            let message =
+                format!("the time stamp that is kept over the note of {size} entries is about something else");
+            return Ok(Some(Finding { seq: signed.size.saturating_sub(1), kind: Kind::BadFile, message }));
         }
     }
     Ok(None)

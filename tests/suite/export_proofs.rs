@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise, in its helpers too")]
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -15,6 +14,7 @@ use medseal::audit::tlog_proof::EntryProof;
 use medseal::id::Digest;
 
 use crate::log_home::Home;
+use crate::log_tiles::put;
 use crate::needs;
 use crate::site::{Site, medseal, ran};
 
@@ -76,15 +76,6 @@ fn said(dir: &Path, key: &LogKey) -> Option<String> {
     found.map(|(_, _, message)| message)
 }
 
-/// Writes a file, and its digest where the list of digests has it: no sum gives the change away.
-fn put(dir: &Path, name: &str, content: &[u8]) {
-    fs::File::create(dir.join(name)).unwrap().write_all(content).unwrap();
-    let sums = fs::read_to_string(dir.join("SHA256SUMS")).unwrap();
-    let others = sums.lines().filter(|line| !line.ends_with(&format!("  {name}"))).map(|line| format!("{line}\n"));
-    let sums = others.collect::<String>() + &format!("{}  {name}\n", Digest::of(content));
-    fs::File::create(dir.join("SHA256SUMS")).unwrap().write_all(sums.as_bytes()).unwrap();
-}
-
 #[test]
 fn a_wrong_proof_in_an_export_is_named_by_both_verifiers_even_if_the_digests_were_made_anew() {
     let (home, log) = Home::with_notes(10);
@@ -124,9 +115,7 @@ fn a_wrong_proof_in_an_export_is_named_by_both_verifiers_even_if_the_digests_wer
 fn a_file_that_is_no_proof_does_not_hide_among_them() {
     let (home, log) = Home::with_notes(3);
     let dir = whole(&home, &log, &[1]);
-    let sums = fs::read(dir.join("SHA256SUMS")).unwrap();
     for name in ["proofs/notes.txt", "proofs/01.tlog-proof", "proofs/1.html"] {
-        fs::File::create(dir.join("SHA256SUMS")).unwrap().write_all(&sums).unwrap();
         put(&dir, name, b"x");
         let said = said(&dir, log.key());
         assert_eq!(said, Some(format!("the file {name} is not the proof of an entry")));

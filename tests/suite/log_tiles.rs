@@ -189,7 +189,7 @@ fn refused(export: &Path, what: &str) {
 }
 
 /// Writes a file of an export, and its digest into the list.
-fn put(export: &Path, name: &str, content: &[u8]) {
+pub(crate) fn put(export: &Path, name: &str, content: &[u8]) {
     let path = export.join(name);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::File::create(path).unwrap().write_all(content).unwrap();

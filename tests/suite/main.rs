@@ -53,6 +53,7 @@ mod identity_compare;
 mod incident;
 mod interop_bundle;
 mod interop_trust;
+mod kept_checkpoints;
 mod log_export;
 mod log_faults;
 mod log_home;

@@ -7,6 +7,7 @@ use medseal::audit::note::Checkpoint;
 use medseal::id::Digest;
 use medseal::keys::Keys;
 
+use crate::log_tiles::put;
 use crate::needs;
 use crate::site::Site;
 use crate::witness::{Two, grow};
@@ -132,6 +133,17 @@ fn a_checkpoint_is_stamped_and_openssl_verifies_what_the_export_carries() {
     assert_eq!(site.run(&["audit", "stamp"]).ok().json["items"].as_array().map(Vec::len), Some(1));
     assert_ne!(site.run(&["audit", "stamp", "--response", arg(&answer)]).status, 0, "once is enough");
 
+    // Somebody changes what is kept.
+    let (kept, truth) = (site.home.join(format!("head/stamps/{size}.tsr")), std::fs::read(&answer).expect("an answer"));
+    let (request, other) = (folder.join("other.tsq"), folder.join("other.tsr"));
+    asked(&two.institute, &request);
+    authority.answer(&request, &other);
+    write(&kept, &std::fs::read(&other).expect("an answer"));
+    let found = site.run(&["audit", "verify"]);
+    assert_eq!((found.status, &found.json["finding"]["kind"]), (1, &"bad-file".into()), "{}", found.stdout);
+    write(&kept, &truth);
+    site.run(&["audit", "verify"]).ok();
+
     grow(site, &two.institute, 1);
     let export = folder.join("export");
     site.run(&["audit", "export", arg(&export)]).ok();
@@ -150,6 +162,10 @@ fn a_checkpoint_is_stamped_and_openssl_verifies_what_the_export_carries() {
             .expect("python runs");
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
     }
+    let verified = site.run(&["audit", "verify", arg(&export), "--key", arg(&key)]).ok();
+    assert_eq!(verified.json["stamps"][0]["entries"], size, "{}", verified.stdout);
+    assert!(verified.json["stamps"][0]["at"].as_str().is_some_and(|at| at.starts_with("20")), "{}", verified.stdout);
+    wrong_stamps_are_named(&two, &authority, &export, size);
     // Another note than the one that was stamped.
     assert!(!authority.verifies(&export.join("checkpoint"), &stamp));
     let mut changed = std::fs::read(&note).expect("a note");
@@ -157,6 +173,62 @@ fn a_checkpoint_is_stamped_and_openssl_verifies_what_the_export_carries() {
     write(&note, &changed);
     assert!(!authority.verifies(&note, &stamp));
     assert_eq!(site.run(&["audit", "verify", arg(&export)]).status, 1, "a changed stamp is a finding");
+}
+
+/// Both verifiers name a stamp that is not over the note beside it, even if the digests were made anew.
+fn wrong_stamps_are_named(two: &Two, authority: &Authority, export: &Path, size: u64) {
+    let (note, stamp) = (format!("stamps/{size}.note"), format!("stamps/{size}.tsr"));
+    let read = |name: &str| std::fs::read(export.join(name)).expect("a file");
+    let (good_note, good_stamp) = (read(&note), read(&stamp));
+    let verify = |what: &str, part: Option<&str>| {
+        let found = two.hospital.run(&["audit", "verify", arg(export), "--key", arg(&export.join("log.vkey"))]);
+        let said = found.json["finding"]["message"].as_str();
+        assert_eq!(found.status, i32::from(part.is_some()), "{what}: {}{}", found.stdout, found.stderr);
+        assert!(part.is_none_or(|part| said.is_some_and(|said| said.contains(part))), "{what}: {said:?}");
+        if let Some(python) = needs::tool("python3") {
+            let ended =
+                Command::new(python).args(["verify.py", "--json", "--key", "log.vkey"]).current_dir(export).output();
+            let report: serde_json::Value =
+                serde_json::from_slice(&ended.expect("python runs").stdout).expect("a report");
+            assert_eq!(report["finding"]["message"].as_str(), said, "{what}");
+            assert_eq!(report["stamps"], found.json["stamps"], "{what}");
+        }
+    };
+    verify("as it was made", None);
+    // An answer of the same authority about another note, and what is no answer.
+    let (request, answer) = (two.folder.path().join("theirs.tsq"), two.folder.path().join("theirs.tsr"));
+    asked(&two.institute, &request);
+    authority.answer(&request, &answer);
+    let theirs = std::fs::read(&answer).expect("an answer");
+    let not_over = format!("{stamp} is not a time stamp over {note}");
+    for bytes in [&theirs[..], &good_stamp[..good_stamp.len() - 1], b""] {
+        put(export, &stamp, bytes);
+        verify("another answer", Some(&not_over));
+    }
+    put(export, &stamp, &good_stamp);
+    // The same note with another signature under it: its log is the same, but it is not what was stamped.
+    let witnessed = String::from_utf8(read("checkpoint")).expect("a note");
+    let line = witnessed.lines().last().expect("a signature");
+    put(export, &note, &[&good_note[..], line.as_bytes(), b"\n"].concat());
+    verify("another note", Some(&not_over));
+    // What a thief of the key could have had stamped, and the log does not hold.
+    let keys = Keys::open(&two.hospital.home.join("keys")).expect("keys");
+    let truth = Checkpoint::claimed(&good_note).expect("a note");
+    let forked = Checkpoint { root: Digest::of(b"another history"), ..truth }.sign(keys.log_signer());
+    let (note_path, request) = (two.folder.path().join("forked"), two.folder.path().join("forked.tsq"));
+    write(&note_path, forked.as_bytes());
+    authority.run(&["ts", "-query", "-data", arg(&note_path), "-sha256", "-no_nonce", "-cert", "-out", arg(&request)]);
+    authority.answer(&request, &answer);
+    put(export, &note, forked.as_bytes());
+    put(export, &stamp, &std::fs::read(&answer).expect("an answer"));
+    verify("another history", Some(&format!("not those of {note}")));
+    put(export, &note, &good_note);
+    put(export, &stamp, &good_stamp);
+    put(export, "stamps/more", b"x");
+    verify("a surplus file", Some("stamps/more"));
+    medseal::durable::remove(&export.join("stamps/more")).expect("removed");
+    put(export, &note, &good_note);
+    verify("as it was made, again", None);
 }
 
 #[test]

@@ -11,11 +11,12 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::earlier::{Earlier, Stamped};
 use super::proofs;
 use super::range::{self, Ends, Range};
 use super::read::{entry_files, read_small, read_up_to};
 use super::tiles::{FOLDER, TileFile, Tiles, lowest};
-use super::{CHECKPOINT, DETAILS, KEY, PAST, SUMS, derived};
+use super::{CHECKPOINT, DETAILS, KEY, SUMS, derived};
 use crate::audit::note::{Checkpoint, LogKey};
 use crate::audit::tiles::TILE_HASHES;
 use crate::audit::tree;
@@ -37,6 +38,9 @@ pub struct ExportReport {
     /// The stretch of the log that it is, if it is not the whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<Range>,
+    /// The time stamps in it that are about this log; nobody looked at the signatures of their authorities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stamps: Vec<Stamped>,
 }
 
 /// Verifies an export. `keys` is whom the reader trusts; when it is empty, the export's own key is taken, and the
@@ -59,18 +63,23 @@ pub fn verify_export(
     let key = keys.iter().find(|key| Checkpoint::open(&note, std::slice::from_ref(key)).is_ok()).cloned();
     // Two looks at the same bytes, one beside the other: the entries as a log, and every file as SHA256SUMS names it.
     let (report, files) = thread::scope(|scope| {
-        let files = scope.spawn(|| key.as_ref().map_or(Ok(None), |key| check_files(dir, &note, key, None)));
+        let files =
+            scope.spawn(|| key.as_ref().map_or_else(|| Ok(Ok(vec![])), |key| check_files(dir, &note, key, None)));
         let report = verify_files(&entries, details.as_ref(), &against, progress);
         (report, files.join().expect("looking at files does not panic"))
     });
     let mut report = report?;
-    if report.finding.is_none()
-        && let Some(message) = files?
-    {
-        report.finding = Some(Finding { seq: report.entries, kind: Kind::BadFile, message });
-        report.ok = false;
+    let mut stamps = Vec::new();
+    if report.finding.is_none() {
+        match files? {
+            Ok(found) => stamps = found,
+            Err(message) => {
+                report.finding = Some(Finding { seq: report.entries, kind: Kind::BadFile, message });
+                report.ok = false;
+            }
+        }
     }
-    Ok(ExportReport { report, key, self_asserted, range: None })
+    Ok(ExportReport { report, key, self_asserted, range: None, stamps })
 }
 
 /// The same for a stretch of a log.
@@ -89,7 +98,7 @@ fn verify_range(
             let root = tree::Frontier::new().root();
             let finding = Some(finding);
             let report = Report { ok: false, entries: 0, signed: 0, details: 0, erased: 0, root, finding };
-            return Ok(ExportReport { report, key, self_asserted, range: None });
+            return Ok(ExportReport { report, key, self_asserted, range: None, stamps: vec![] });
         }
     };
     if let Some(trusted) = trusted
@@ -104,83 +113,71 @@ fn verify_range(
         verify_part(Lines::of(entry_files(dir)?, LEAF_BYTES_MAX), (tree, range.before), &end, trusted, progress)?;
     if report.finding.is_none()
         && let Some(key) = &key
-        && let Some(message) = check_files(dir, note, key, Some(range.first))?
+        && let Err(message) = check_files(dir, note, key, Some(range.first))?
     {
         report.finding = Some(Finding { seq: end.size, kind: Kind::BadFile, message });
         report.ok = false;
     }
-    Ok(ExportReport { report, key, self_asserted, range: Some(range) })
+    Ok(ExportReport { report, key, self_asserted, range: Some(range), stamps: vec![] })
 }
 
 /// Compares every file with SHA256SUMS, and the files that repeat others with what they repeat. `range` is the number of
-/// the first entry of a stretch of a log.
-fn check_files(dir: &Path, note: &[u8], key: &LogKey, range: Option<u64>) -> io::Result<Option<String>> {
+/// the first entry of a stretch of a log. Either what is wrong, or the time stamps.
+fn check_files(dir: &Path, note: &[u8], key: &LogKey, range: Option<u64>) -> io::Result<Result<Vec<Stamped>, String>> {
     let parts = Checkpoint::claimed(note).and_then(|checkpoint| Ok((checkpoint, Checkpoint::signature(note, key)?)));
-    let Ok((checkpoint, signature)) = parts else { return Ok(Some("the checkpoint is malformed".into())) };
+    let Ok((checkpoint, signature)) = parts else { return Ok(Err("the checkpoint is malformed".into())) };
     for (name, content) in derived(&checkpoint, key, &signature) {
         if read_small(dir, name)? != content {
-            return Ok(Some(format!("the file {name} is not what the checkpoint and the key say")));
+            return Ok(Err(format!("the file {name} is not what the checkpoint and the key say")));
         }
     }
     let mut found = BTreeSet::new();
     if !list(dir, "", &mut found)? {
-        return Ok(Some("there is something that is neither a file nor a folder".into()));
+        return Ok(Err("there is something that is neither a file nor a folder".into()));
     }
     let Some(sums) = read_sums(&read_up_to(dir, SUMS, SUMS_BYTES_MAX)?) else {
-        return Ok(Some(format!("the file {SUMS} is malformed")));
+        return Ok(Err(format!("the file {SUMS} is malformed")));
     };
     let named: BTreeSet<_> = sums.keys().cloned().chain([SUMS.to_owned()]).collect();
     if found != named {
-        return Ok(Some(format!("the folder does not hold exactly the files that {SUMS} names")));
+        return Ok(Err(format!("the folder does not hold exactly the files that {SUMS} names")));
     }
     if let Some(wrong) = proofs::check(dir, note, &found, range.unwrap_or(0))? {
-        return Ok(Some(wrong));
+        return Ok(Err(wrong));
     }
     if range.is_some() {
         let changed = check_sums(dir, &sums)?.map(|name| format!("the file {name} is not the one that {SUMS} names"));
         let surplus = found.into_iter().find(|name| !range::has(name));
-        return Ok(changed.or(surplus.map(|name| format!("a range has no file {name}"))));
+        let wrong = changed.or(surplus.map(|name| format!("a range has no file {name}")));
+        return Ok(wrong.map_or_else(|| Ok(vec![]), Err));
     }
-    let Some(past) = read_past(dir, &checkpoint, key)? else {
-        return Ok(Some("a file in checkpoints/ is not an earlier checkpoint of this log".into()));
+    let earlier = match Earlier::read(dir, &found, &checkpoint, key)? {
+        Ok(earlier) => earlier,
+        Err(wrong) => return Ok(Err(wrong)),
     };
     let (tiles, changed) = thread::scope(|scope| {
-        let tiles = scope.spawn(|| check_tiles(dir, &checkpoint, past));
+        let tiles = scope.spawn(|| check_tiles(dir, &checkpoint, earlier));
         let changed = check_sums(dir, &sums);
         (tiles.join().expect("looking at tiles does not panic"), changed)
     });
     if let Some(name) = changed? {
-        return Ok(Some(format!("the file {name} is not the one that {SUMS} names")));
+        return Ok(Err(format!("the file {name} is not the one that {SUMS} names")));
     }
     Ok(match tiles? {
-        Err(name) => Some(format!("the tiles as far as {name} are not those of the entries")),
-        Ok(Tiled { apart: Some(size), .. }) => Some(format!(
-            "the entries are not those of checkpoints/{size}, although the log's key signed both: keep this export, it is a \
-             proof"
-        )),
+        Err(name) => Err(format!("the tiles as far as {name} are not those of the entries")),
         Ok(Tiled { names, .. }) if !found.iter().filter(|name| name.starts_with(FOLDER)).eq(&names) => {
-            Some("there is a tile that the entries do not have".into())
+            Err("there is a tile that the entries do not have".into())
         }
-        Ok(_) => None,
+        Ok(Tiled { earlier, .. }) => earlier.apart().map_or_else(
+            || Ok(earlier.stamps.clone()),
+            |name| {
+                Err(format!(
+                    "the entries are not those of {name}, although the log's key signed both: keep this export, it is a \
+                     proof"
+                ))
+            },
+        ),
     })
-}
-
-/// The roots of the log's earlier checkpoints by their sizes; nothing if a file there is anything else.
-fn read_past(dir: &Path, signed: &Checkpoint, key: &LogKey) -> io::Result<Option<BTreeMap<u64, Digest>>> {
-    let (mut past, mut found) = (BTreeMap::new(), BTreeSet::new());
-    if dir.join(PAST).is_dir() && !list(&dir.join(PAST), "", &mut found)? {
-        return Ok(None);
-    }
-    for name in found {
-        let note = read_small(dir, &format!("{PAST}/{name}"))?;
-        match Checkpoint::open(&note, std::slice::from_ref(key)) {
-            Ok(earlier) if earlier.size.to_string() == name && earlier.size < signed.size => {
-                past.insert(earlier.size, earlier.root);
-            }
-            _ => return Ok(None),
-        }
-    }
-    Ok(Some(past))
 }
 
 /// The first file that has another digest than the list says.
@@ -196,19 +193,15 @@ fn check_sums(dir: &Path, sums: &BTreeMap<String, Digest>) -> io::Result<Option<
 /// Tiles that are those of the entries.
 struct Tiled {
     names: BTreeSet<String>,
-    /// The size of the first earlier checkpoint that is not one of these entries.
-    apart: Option<u64>,
+    /// The notes of the log's past, met by these entries or not.
+    earlier: Earlier,
 }
 
 /// Compares the tiles with the entries, of which others say whether they are those of the checkpoint: the names of
 /// all tiles, or that of the first that is wrong.
 ///
 /// The entries are not hashed again. The hashes in the lowest tiles are those of the entries if they lead to the root.
-fn check_tiles(
-    dir: &Path,
-    checkpoint: &Checkpoint,
-    mut past: BTreeMap<u64, Digest>,
-) -> io::Result<Result<Tiled, String>> {
+fn check_tiles(dir: &Path, checkpoint: &Checkpoint, mut earlier: Earlier) -> io::Result<Result<Tiled, String>> {
     let (mut tiles, mut names) = (Tiles::default(), BTreeSet::new());
     let (mut lowest_name, mut hashes) = lowest_tile(dir, 0, checkpoint.size)?;
     for line in Lines::of(entry_files(dir)?, LEAF_BYTES_MAX) {
@@ -217,9 +210,7 @@ fn check_tiles(
         if let Err(name) = compare(dir, full, &mut names)? {
             return Ok(Err(name));
         }
-        if past.get(&tiles.size()).is_some_and(|root| *root == tiles.root()) {
-            past.remove(&tiles.size());
-        }
+        earlier.meet(tiles.size(), || tiles.root());
         if tiles.size().is_multiple_of(TILE_HASHES) {
             (lowest_name, hashes) = lowest_tile(dir, tiles.size(), checkpoint.size)?;
         }
@@ -227,11 +218,7 @@ fn check_tiles(
     if let Err(name) = compare(dir, tiles.begun(), &mut names)? {
         return Ok(Err(name));
     }
-    Ok(if tiles.root() == checkpoint.root {
-        Ok(Tiled { names, apart: past.into_keys().next() })
-    } else {
-        Err(lowest_name)
-    })
+    Ok(if tiles.root() == checkpoint.root { Ok(Tiled { names, earlier }) } else { Err(lowest_name) })
 }
 
 /// The hashes that the lowest tile from entry `seq` on claims, and the tile's name.

@@ -2,7 +2,7 @@
 //!
 //! Rule: it grows under a hidden name and has its own only when it is whole and holds what was signed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::earlier::{answer_name, note_name};
 use super::proofs;
 use super::tiles::{TileFile, Tiles};
 use super::{CHECKPOINT, DETAILS, ENTRIES_PER_FILE, PAST, README, STAMPS, SUMS, VERIFY_PY, derived, entries_name};
 use crate::audit::note::{Checkpoint, LogKey, NoteError};
 use crate::audit::reader::Opening;
+use crate::audit::stamp;
 use crate::audit::tlog_proof::{EntryProof, EntryProofError};
 use crate::durable;
 use crate::id::Digest;
@@ -33,7 +35,7 @@ pub struct ExportWriter {
     signature: Vec<u8>,
     checkpoint: Checkpoint,
     tiles: Tiles,
-    past: BTreeMap<u64, Digest>,
+    past: BTreeMap<u64, BTreeSet<Digest>>,
     entries: Option<Output>,
     details: Option<Output>,
     sums: BTreeMap<String, Digest>,
@@ -68,6 +70,12 @@ pub enum ExportError {
     #[error("the checkpoint of {size} entries that the log signed earlier is not one of these entries")]
     Past {
         /// How many entries it covers.
+        size: u64,
+    },
+    /// A time stamp is not about the note that it is kept with.
+    #[error("the time stamp over the note of {size} entries is about something else")]
+    Stamp {
+        /// How many entries the note covers.
         size: u64,
     },
     /// An entry is not proved to be in the log of the checkpoint.
@@ -127,13 +135,22 @@ impl ExportWriter {
 
     /// Adds a checkpoint of the log's past, before the entries that it covers.
     pub fn past(&mut self, note: &str) -> Result<(), ExportError> {
-        let Checkpoint { size, root, .. } = Checkpoint::open(note.as_bytes(), std::slice::from_ref(&self.key))?;
-        if size <= self.tiles.size() || size >= self.checkpoint.size {
+        let size = self.will_meet(note.as_bytes())?;
+        if size >= self.checkpoint.size {
             return Err(ExportError::Past { size });
         }
         self.folder(PAST)?;
-        self.past.insert(size, root);
         self.small(&format!("{PAST}/{size}"), note.as_bytes())
+    }
+
+    /// The size of a note, of which the entries that come must be.
+    fn will_meet(&mut self, note: &[u8]) -> Result<u64, ExportError> {
+        let Checkpoint { size, root, .. } = Checkpoint::open(note, std::slice::from_ref(&self.key))?;
+        if size <= self.tiles.size() || size > self.checkpoint.size {
+            return Err(ExportError::Past { size });
+        }
+        self.past.entry(size).or_default().insert(root);
+        Ok(size)
     }
 
     /// Adds the next entry.
@@ -146,7 +163,7 @@ impl ExportWriter {
             self.tile(tile)?;
         }
         let size = self.tiles.size();
-        if self.past.get(&size).is_some_and(|root| *root != self.tiles.root()) {
+        if self.past.get(&size).is_some_and(|roots| roots.iter().any(|root| *root != self.tiles.root())) {
             return Err(ExportError::Past { size });
         }
         self.line(seq, self.checkpoint.size, line)
@@ -176,11 +193,15 @@ impl ExportWriter {
         self.details.as_mut().map_or(Ok(()), |details| details.line(line.as_bytes()))
     }
 
-    /// Adds what a time stamp authority answered about a note of ours.
-    pub fn stamp(&mut self, size: u64, note: &[u8], answer: &[u8]) -> Result<(), ExportError> {
+    /// Adds what a time stamp authority answered about a note of ours, before the entries that the note covers.
+    pub fn stamp(&mut self, note: &[u8], answer: &[u8]) -> Result<(), ExportError> {
+        let size = self.will_meet(note)?;
+        if !stamp::read(answer).is_ok_and(|read| read.imprint == Digest::of(note)) {
+            return Err(ExportError::Stamp { size });
+        }
         self.folder(STAMPS)?;
-        self.small(&format!("{STAMPS}/{size}.note"), note)?;
-        self.small(&format!("{STAMPS}/{size}.tsr"), answer)
+        self.small(&note_name(size), note)?;
+        self.small(&answer_name(size), answer)
     }
 
     /// Adds the proof that the checkpoint covers an entry, and the entry alone: both can be handed on without the rest.

@@ -69,15 +69,15 @@ impl Export {
         for note in items(&api.get(&format!("/v1/audit/checkpoints?below={signed}"))?) {
             writer.past(note.as_str().unwrap_or_default()).map_err(failed)?;
         }
-        let limit = usize::try_from(signed).unwrap_or(usize::MAX);
-        each(&api, 0, Some(limit), "", |line| writer.entry(line).map_err(failed))?;
         for stamp in items(&api.get("/v1/audit/stamps")?) {
             let size = stamp.get("entries").and_then(Value::as_u64).unwrap_or(u64::MAX);
             let answer = STANDARD.decode(text(stamp, "response"));
             if let (Ok(answer), true) = (answer, size <= signed) {
-                writer.stamp(size, text(stamp, "note").as_bytes(), &answer).map_err(failed)?;
+                writer.stamp(text(stamp, "note").as_bytes(), &answer).map_err(failed)?;
             }
         }
+        let limit = usize::try_from(signed).unwrap_or(usize::MAX);
+        each(&api, 0, Some(limit), "", |line| writer.entry(line).map_err(failed))?;
         for (seq, entry, path) in proofs {
             writer.prove(seq, entry.as_bytes(), path).map_err(failed)?;
         }

@@ -15,7 +15,7 @@ use crate::audit::note::{Checkpoint, LogKey};
 use crate::audit::trust::{TrustPolicy, verify_export_by};
 use crate::audit::verify::Kind;
 use crate::cli::Context;
-use crate::cli::answer::text;
+use crate::cli::answer::{list, moment, text};
 use crate::cli::failure::{Failure, Outcome, Status};
 use crate::cli::partner::spaced;
 use crate::reason::Reason;
@@ -203,6 +203,13 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
             context
                 .out
                 .line(format!("a range of the log, entries {first} to {last}: nothing is said of the others"))?;
+        }
+        for stamp in list(&report, "stamps") {
+            context.out.line(format!(
+                "a time stamp says that {} entries existed at {} (its authority: `openssl ts -verify`)",
+                text(stamp, "entries"),
+                moment(stamp, "at")
+            ))?;
         }
         trust::tell(context, &report)?;
     }
