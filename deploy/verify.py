@@ -604,6 +604,17 @@ class Details:
             raise Finding(self.opened, 'detail-mismatch', 'an opened detail cannot be read: %s' % self.broken)
 
 
+def count_commitment(line, commitments, erased):
+    """Counts the details that entries commit to by their subjects, and collects who was erased."""
+    if b'"det":"' not in line and b'"kind":"erasure"' not in line:
+        return
+    entry = json.loads(line)
+    if 'det' in entry:
+        commitments[entry.get('subj')] = commitments.get(entry.get('subj'), 0) + 1
+    if entry.get('kind') == 'erasure':
+        erased.add(entry.get('subj'))
+
+
 def fits(opening, line):
     detail = json.dumps(opening['detail'], sort_keys=True, separators=(',', ':'), ensure_ascii=False).encode()
     message = b'medseal-detail-v1\x00%d\x00' % opening['seq'] + detail
@@ -763,9 +774,11 @@ def verify(folder, given_key, trusted_note, report):
         walk = Walk(end, trusted)
         walk.seq, walk.tree, walk.before = first, tree, before
         report['range'] = {'first': first, 'last': end.size - 1}
+    commitments, erased = {}, set()
     try:
         for line in lines:
             walk.step(line, lines)
+            count_commitment(line, commitments, erased)
             details.compare(walk.seq - 1, line)
         walk.finish()
         compare(walk, end, refusal, trusted)
@@ -781,6 +794,8 @@ def verify(folder, given_key, trusted_note, report):
         'log.vkey': key.text.encode() + b'\n',
         'policy': b'log %s\nquorum none\n' % key.text.encode(),
     }, signed, key, lambda: read_lines(paths, LEAF_BYTES_MAX), first)
+    report['erased'] = sum(count for subject, count in commitments.items() if subject in erased)
+    report['sealed'] = max(sum(commitments.values()) - report['erased'] - report['details'], 0)
     report['key'] = key.text
     if stamps:
         report['stamps'] = stamps
@@ -820,8 +835,8 @@ def main():
         for stamp in report.get('stamps', []):
             print('    A time stamp says that %(entries)d entries existed at %(at)s (its authority: openssl ts -verify)'
                   % stamp)
-        if report['details']:
-            print('    %d opened details fit their entries' % report['details'])
+        if report['details'] or report['sealed'] or report['erased']:
+            print('    Details: %(details)d opened and fit their entries, %(sealed)d sealed, %(erased)d erased' % report)
         if report['self_asserted']:
             print('    Say --key KEY, or compare the export\'s own key with the institution\'s card:')
             print('    %s' % report['key'])

@@ -4,6 +4,7 @@
 
 mod cores;
 mod lines;
+mod sealed;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -12,7 +13,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::audit::happened::ERASURE;
 use crate::audit::note::{Checkpoint, LogKey, NoteError};
 use crate::audit::reader::{Detail, DetailError, OPENING_BYTES_MAX, Opening, Reader};
 use crate::audit::tree::Frontier;
@@ -22,6 +22,7 @@ use crate::leaf::{self, LEAF_BYTES_MAX, Leaf, Link, NO_LEAF};
 
 use self::cores::Sound;
 pub(super) use self::lines::Lines;
+pub(super) use self::sealed::count as count_commitments;
 
 /// What a verification found.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -37,6 +38,9 @@ pub struct Report {
     /// How many can be opened no more because their subject was erased, as an entry says.
     #[serde(default)]
     pub erased: u64,
+    /// How many an export leaves sealed: it has what commits to them, and not the details. None in a home.
+    #[serde(default)]
+    pub sealed: u64,
     /// The root over the verified entries.
     pub root: Digest,
     /// The first thing that is wrong.
@@ -238,7 +242,7 @@ pub fn verify_with_details(
 /// A detail whose key was destroyed is counted as sealed, not as a finding.
 pub fn verify_home_details(reader: &Reader, mut progress: impl FnMut(u64)) -> io::Result<Result<Counts, Finding>> {
     let mut counts = Counts::default();
-    let erased = erased_subjects(reader)?;
+    let erased = sealed::erased_subjects(reader.lines(0).map(|line| line.map_err(io::Error::other)))?;
     for seq in 0..reader.size().map_err(io::Error::other)? {
         let wrong = |message: &str| Finding { seq, kind: Kind::DetailMismatch, message: message.into() };
         match reader.detail(seq) {
@@ -262,26 +266,9 @@ pub fn verify_home_details(reader: &Reader, mut progress: impl FnMut(u64)) -> io
     Ok(Ok(counts))
 }
 
-/// The subjects of whom an entry says that they were erased.
-fn erased_subjects(reader: &Reader) -> io::Result<BTreeSet<SubjectId>> {
-    let mark = format!("\"kind\":\"{ERASURE}\"");
-    let mut erased = BTreeSet::new();
-    for line in reader.lines(0) {
-        let line = line.map_err(io::Error::other)?;
-        if line.windows(mark.len()).any(|window| window == mark.as_bytes())
-            && let Ok(leaf) = Leaf::read(&line)
-            && leaf.kind == ERASURE
-        {
-            erased.extend(leaf.subject);
-        }
-    }
-    Ok(erased)
-}
-
 fn is_of(reader: &Reader, seq: u64, subjects: &BTreeSet<SubjectId>) -> io::Result<bool> {
     let entry = reader.entries(seq, 1).map_err(io::Error::other)?.pop();
-    let subject = entry.and_then(|(_, line)| Leaf::read(&line).ok()).and_then(|leaf| leaf.subject);
-    Ok(subject.is_some_and(|subject| subjects.contains(&subject)))
+    Ok(entry.is_some_and(|(_, line)| sealed::is_about(&line, subjects)))
 }
 
 /// How many details could be opened, and how many no longer can.
@@ -359,6 +346,7 @@ impl Walk {
             signed: signed.map_or(0, |signed| signed.size.min(self.seq)),
             details,
             erased: 0,
+            sealed: 0,
             root: self.frontier.root(),
             finding,
         }

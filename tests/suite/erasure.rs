@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use medseal::audit::reader::{Detail, Opening, Reader};
@@ -13,6 +14,7 @@ use medseal::store::Store;
 use medseal::store::sled::SledStore;
 use medseal::subject::Subjects;
 
+use crate::needs;
 use crate::people::configure;
 use crate::site::{Pair, Ran, Site};
 
@@ -77,6 +79,20 @@ fn names(folder: &Path) -> BTreeSet<PathBuf> {
     fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect()
 }
 
+/// Both verifiers count so many sealed and erased details in an export, and none that is opened; how many entries it has.
+fn counts(pair: &Pair, export: &str, options: [&str; 2], (sealed, erased): (u64, u64)) -> serde_json::Value {
+    let report = pair.hospital.run(&[&["audit", "verify", export][..], &options].concat()).ok().json;
+    let count = |report: &serde_json::Value| ["details", "sealed", "erased"].map(|name| report[name].as_u64());
+    assert_eq!(count(&report), [Some(0), Some(sealed), Some(erased)], "{report}");
+    if let (Some(python), Some(_)) = (needs::tool("python3"), needs::tool("openssl")) {
+        let ended =
+            Command::new(python).args(["verify.py", "--json"]).current_dir(export).output().expect("python runs");
+        let python = serde_json::from_slice(&ended.stdout).expect("a report");
+        assert_eq!(count(&python), count(&report), "{python}");
+    }
+    report["entries"].clone()
+}
+
 #[test]
 fn after_an_erasure_no_file_of_the_home_tells_of_the_person_and_everything_still_verifies() {
     let mut pair = Pair::ready();
@@ -109,7 +125,15 @@ fn after_an_erasure_no_file_of_the_home_tells_of_the_person_and_everything_still
     let after = pair.folder.path().join("after").to_string_lossy().into_owned();
     pair.hospital.run(&["audit", "export", &after]).ok();
     let old = format!("{export}/checkpoint");
-    pair.hospital.run(&["audit", "verify", &after, "--trusted-checkpoint", &old]).ok();
+    let all = before.len() as u64;
+    counts(&pair, &after, ["--trusted-checkpoint", &old], (0, all));
+    // Before the erasure nobody knew of it; in a stretch of the log that ends before it, nobody knows either.
+    let key = format!("{export}/log.vkey");
+    let entries = counts(&pair, &export, ["--key", &key], (all, 0));
+    let stretch = pair.folder.path().join("stretch").to_string_lossy().into_owned();
+    let last = (entries.as_u64().expect("a number") - 1).to_string();
+    pair.hospital.run(&["audit", "export", &stretch, "--to", &last]).ok();
+    counts(&pair, &stretch, ["--key", &key], (all, 0));
     // The erased patient comes back as somebody new, and nothing of the old case can be used.
     pair.send(&[]);
     let shown = pair.hospital.run(&["case", "show", &pair.case]).ok();
@@ -137,7 +161,7 @@ fn an_erasure_that_a_crash_interrupted_is_finished_at_the_next_start() {
     configure(&pair.hospital, &AT_ONCE);
     let kept = pair.folder.path().join("subjects-before");
     let subjects = pair.hospital.home.join("subjects");
-    let copied = std::process::Command::new("cp").arg("-r").arg(&subjects).arg(&kept).status().expect("cp runs");
+    let copied = Command::new("cp").arg("-r").arg(&subjects).arg(&kept).status().expect("cp runs");
     assert!(copied.success());
     let there = names(&subjects).len();
     pair.hospital.start();

@@ -61,6 +61,9 @@ fn an_export_verifies_here_and_with_python_and_openssl() {
     let export = home.export(&log, "export", true);
     let report = verify(&export);
     assert_eq!((report.report.ok, report.report.entries, report.report.details), (true, 7, 3), "{report:?}");
+    assert_eq!((report.report.sealed, report.report.erased), (0, 0), "{report:?}");
+    let closed = verify(&home.export(&log, "closed", false)).report;
+    assert_eq!((closed.details, closed.sealed, closed.erased), (0, 3, 0), "{closed:?}");
     assert!(report.self_asserted);
     assert_eq!(report.key.as_ref(), Some(log.key()));
     let trusted = verify_export(&export, std::slice::from_ref(log.key()), None, |_| ()).unwrap();

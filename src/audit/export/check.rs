@@ -20,7 +20,9 @@ use super::{CHECKPOINT, DETAILS, KEY, SUMS, derived};
 use crate::audit::note::{Checkpoint, LogKey};
 use crate::audit::tiles::TILE_HASHES;
 use crate::audit::tree;
-use crate::audit::verify::{Against, Behind, Finding, Kind, Lines, Report, verify_files, verify_part};
+use crate::audit::verify::{
+    Against, Behind, Finding, Kind, Lines, Report, count_commitments, verify_files, verify_part,
+};
 use crate::id::Digest;
 use crate::leaf::LEAF_BYTES_MAX;
 
@@ -61,18 +63,24 @@ pub fn verify_export(
     let details = Some(dir.join(DETAILS)).filter(|path| path.exists());
     let entries = entry_files(dir)?;
     let key = keys.iter().find(|key| Checkpoint::open(&note, std::slice::from_ref(key)).is_ok()).cloned();
-    // Two looks at the same bytes, one beside the other: the entries as a log, and every file as SHA256SUMS names it.
-    let (report, files) = thread::scope(|scope| {
+    // Looks at the same bytes, one beside the other: the entries as a log, every file as SHA256SUMS names it, and what is
+    // sealed.
+    let (report, files, commitments) = thread::scope(|scope| {
         let files =
             scope.spawn(|| key.as_ref().map_or_else(|| Ok(Ok(vec![])), |key| check_files(dir, &note, key, None)));
+        let commitments = scope.spawn(|| count_commitments(|| Lines::of(entries.clone(), LEAF_BYTES_MAX)));
         let report = verify_files(&entries, details.as_ref(), &against, progress);
-        (report, files.join().expect("looking at files does not panic"))
+        let files = files.join().expect("looking at files does not panic");
+        (report, files, commitments.join().expect("counting does not panic"))
     });
     let mut report = report?;
     let mut stamps = Vec::new();
     if report.finding.is_none() {
         match files? {
-            Ok(found) => stamps = found,
+            Ok(found) => {
+                stamps = found;
+                report.count(commitments?);
+            }
             Err(message) => {
                 report.finding = Some(Finding { seq: report.entries, kind: Kind::BadFile, message });
                 report.ok = false;
@@ -97,7 +105,7 @@ fn verify_range(
         Err(finding) => {
             let root = tree::Frontier::new().root();
             let finding = Some(finding);
-            let report = Report { ok: false, entries: 0, signed: 0, details: 0, erased: 0, root, finding };
+            let report = Report { ok: false, entries: 0, signed: 0, details: 0, erased: 0, sealed: 0, root, finding };
             return Ok(ExportReport { report, key, self_asserted, range: None, stamps: vec![] });
         }
     };
@@ -117,6 +125,10 @@ fn verify_range(
     {
         report.finding = Some(Finding { seq: end.size, kind: Kind::BadFile, message });
         report.ok = false;
+    }
+    if report.finding.is_none() {
+        let entries = entry_files(dir)?;
+        report.count(count_commitments(|| Lines::of(entries.clone(), LEAF_BYTES_MAX))?);
     }
     Ok(ExportReport { report, key, self_asserted, range: Some(range), stamps: vec![] })
 }

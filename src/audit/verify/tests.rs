@@ -66,7 +66,16 @@ fn a_whole_log_of_any_size_verifies() {
         let report = verify(&lines, &signed.sign(&signer()), Some(&signed));
         assert_eq!(
             report,
-            Report { ok: true, entries: size, signed: size, details: 0, erased: 0, root: signed.root, finding: None }
+            Report {
+                ok: true,
+                entries: size,
+                signed: size,
+                details: 0,
+                erased: 0,
+                sealed: 0,
+                root: signed.root,
+                finding: None
+            }
         );
         for earlier in 0..=size {
             let earlier = checkpoint(&lines[..usize::try_from(earlier).unwrap()]);

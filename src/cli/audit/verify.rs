@@ -111,7 +111,9 @@ impl Verify {
                     return Err(Failure::refused(Reason::Conflict, format!("{}: {message}", dir.display()))
                         .hint("name the ranges in the order of their entries, and ask for the one that is missing"));
                 }
-                total["entries"] = (total["entries"].as_u64().unwrap_or(0) + report.report.entries).into();
+                for name in ["entries", "details", "sealed", "erased"] {
+                    total[name] = (total[name].as_u64().unwrap_or(0) + value[name].as_u64().unwrap_or(0)).into();
+                }
                 total["root"] = value["root"].clone();
                 total["range"]["last"] = range.last.into();
                 total["range"]["last_leaf"] = value["range"]["last_leaf"].clone();
@@ -198,6 +200,11 @@ fn tell(context: &Context, mut report: Value) -> Outcome {
             context.out.line(NOT_VOUCHED)?;
         }
         context.out.line(format!("{} entries {verified}, root {}", text(&report, "entries"), text(&report, "root")))?;
+        let counts = ["details", "sealed", "erased"].map(|name| text(&report, name));
+        if counts.iter().any(|count| !matches!(count.as_str(), "" | "0")) {
+            let [opened, sealed, erased] = counts;
+            context.out.line(format!("details: {opened} opened, {sealed} sealed, {erased} erased"))?;
+        }
         if let Some(range) = report.get("range") {
             let (first, last) = (text(range, "first"), text(range, "last"));
             context
