@@ -29,9 +29,12 @@ async fn keep_evidence(gateway: &Arc<Gateway>, partner: &InstitutionId, text: St
         if !dir.is_dir() {
             durable::create_dir(&dir, 0o700)?;
         }
+        let file = format!("{prefix}{digest}.txt");
         let names = dir.read_dir()?.flatten().map(|entry| entry.file_name());
-        let count = names.filter(|name| name.to_str().is_some_and(|name| name.starts_with(&prefix))).count();
-        let path = dir.join(format!("{prefix}{digest}.txt"));
+        // By the length, too: another partner's name may begin with this one's.
+        let is_theirs = |name: &str| name.starts_with(&prefix) && name.len() == file.len();
+        let count = names.filter(|name| name.to_str().is_some_and(is_theirs)).count();
+        let path = dir.join(file);
         if count >= WITNESS_EVIDENCE_MAX || path.exists() {
             return Ok(false);
         }

@@ -162,7 +162,14 @@ impl Drop for Progress {
 
 /// Without control characters, but with line breaks and tabs.
 fn cleaned(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c }).collect()
+    let moves = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || turns(c);
+    text.chars().map(|c| if moves(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// Whether a character sets the direction of the text around it, so that a name could read as another. Letters of
+/// scripts that are written from the right need none of them.
+const fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Less than this needs no bar.
@@ -176,5 +183,11 @@ mod tests {
     #[test]
     fn a_name_from_elsewhere_cannot_move_the_cursor() {
         assert_eq!(cleaned("a\u{1b}[2Jb\rc\td"), "a\u{fffd}[2Jb\u{fffd}c\td");
+    }
+
+    #[test]
+    fn a_name_from_elsewhere_cannot_turn_the_line_around() {
+        assert_eq!(cleaned("x\u{202e}fdp.a\u{2066}b"), "x\u{fffd}fdp.a\u{fffd}b");
+        assert_eq!(cleaned("محمد שלום"), "محمد שלום");
     }
 }
