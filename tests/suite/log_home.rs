@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use medseal::audit::event::{Entry, Event};
 use medseal::audit::log::{Change, Log, LogParts, OnFailure, init};
+use medseal::audit::proof::inclusion;
 use medseal::audit::reader::{Detail, Opening};
 use medseal::clock::Clock;
 use medseal::durable;
@@ -118,6 +119,11 @@ impl Home {
 
     /// Exports a log into `name`, with or without the opened details.
     pub(crate) fn export(&self, log: &Log, name: &str, with_details: bool) -> PathBuf {
+        self.export_with_proofs(log, name, with_details, &[])
+    }
+
+    /// The same with the proofs of these entries.
+    pub(crate) fn export_with_proofs(&self, log: &Log, name: &str, with_details: bool, proved: &[u64]) -> PathBuf {
         use medseal::audit::export::ExportWriter;
         let out = self.path().join(name);
         let note = log.sign_now_blocking().unwrap();
@@ -127,6 +133,10 @@ impl Home {
         }
         for line in log.reader().lines(0) {
             export.entry(&line.unwrap()).unwrap();
+        }
+        for seq in proved {
+            let (_, line) = log.reader().entries(*seq, 1).unwrap().remove(0);
+            export.prove(*seq, &line, inclusion(*seq, log.size(), &log.reader().tree()).unwrap()).unwrap();
         }
         if with_details {
             for opening in openings(log) {

@@ -54,6 +54,7 @@ mod incident;
 mod interop_bundle;
 mod interop_trust;
 mod kept_checkpoints;
+mod known_vectors;
 mod log_export;
 mod log_faults;
 mod log_home;
