@@ -3,9 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use medseal::audit::note::{Checkpoint, LogKey};
+use medseal::audit::stamp;
+use medseal::audit::tlog_proof::EntryProof;
+use medseal::audit::trust::TrustPolicy;
 use medseal::consent::{Consent, Notice};
 use medseal::id::Purpose;
 use medseal::json;
+use medseal::leaf::Leaf;
+use medseal::signature::NoteSigner;
 
 #[path = "../../fuzz/fuzz_targets/asked/mod.rs"]
 mod asked;
@@ -39,6 +45,21 @@ fn the_other_seeds_are_what_their_targets_take() {
     assert_eq!(notices, 1);
     let strict = seeds("json").iter().filter(|(_, bytes)| json::check(bytes, 1000).is_ok()).count();
     assert_eq!(strict, 1);
+    assert!(seeds("leaf").iter().all(|(_, bytes)| Leaf::read(bytes).is_ok()));
+    let signer = NoteSigner::from_seed(&[7; 32]);
+    let key = LogKey::new("st-mary.example/audit".parse().expect("a name"), signer.public());
+    for (path, bytes) in seeds("evidence") {
+        let text = || std::str::from_utf8(&bytes).expect("text");
+        let taken = match path.file_name().and_then(|name| name.to_str()).expect("a name") {
+            "key" => text().parse() == Ok(key.clone()),
+            "note" => Checkpoint::open(&bytes, std::slice::from_ref(&key)).is_ok(),
+            "policy" => text().parse::<TrustPolicy>().is_ok(),
+            "proof" => EntryProof::parse(&bytes).is_ok(),
+            "stamp" => stamp::read(&bytes).is_ok(),
+            other => panic!("what is {other}?"),
+        };
+        assert!(taken, "{}", path.display());
+    }
     for (path, bytes) in seeds("terminology") {
         let lines = String::from_utf8(bytes).expect("text").split('\n').count();
         assert_eq!(lines, 4, "{}", path.display());
