@@ -33,13 +33,17 @@ impl Report {
 pub(in crate::audit) fn count<L: Iterator<Item = io::Result<Vec<u8>>>>(
     lines: impl Fn() -> L,
 ) -> io::Result<Commitments> {
-    let erased = erased_subjects(lines())?;
-    let mut found = Commitments::default();
+    let (mut found, mut erased, erasures) = (Commitments::default(), BTreeSet::new(), Erasures::new());
     for line in lines() {
         let line = line?;
-        if commits(&line) {
-            found.all += 1;
-            found.erased += u64::from(!erased.is_empty() && is_about(&line, &erased));
+        found.all += u64::from(commits(&line));
+        erased.extend(erasures.of(&line));
+    }
+    if !erased.is_empty() {
+        // Entries about a person stand before the erasure.
+        for line in lines() {
+            let line = line?;
+            found.erased += u64::from(commits(&line) && is_about(&line, &erased));
         }
     }
     Ok(found)
@@ -47,19 +51,27 @@ pub(in crate::audit) fn count<L: Iterator<Item = io::Result<Vec<u8>>>>(
 
 /// The subjects of whom an entry says that they were erased.
 pub(super) fn erased_subjects(lines: impl Iterator<Item = io::Result<Vec<u8>>>) -> io::Result<BTreeSet<SubjectId>> {
-    let mark = format!("\"kind\":\"{ERASURE}\"");
-    let finder = memmem::Finder::new(&mark);
+    let erasures = Erasures::new();
     let mut erased = BTreeSet::new();
     for line in lines {
-        let line = line?;
-        if finder.find(&line).is_some()
-            && let Ok(leaf) = Leaf::read(&line)
-            && leaf.kind == ERASURE
-        {
-            erased.extend(leaf.subject);
-        }
+        erased.extend(erasures.of(&line?));
     }
     Ok(erased)
+}
+
+/// Finds the entries of erasures without reading the others.
+struct Erasures(memmem::Finder<'static>);
+
+impl Erasures {
+    fn new() -> Self {
+        Self(memmem::Finder::new(&format!("\"kind\":\"{ERASURE}\"")).into_owned())
+    }
+
+    /// Who was erased, if this entry says so.
+    fn of(&self, line: &[u8]) -> Option<SubjectId> {
+        self.0.find(line)?;
+        Leaf::read(line).ok().filter(|leaf| leaf.kind == ERASURE)?.subject
+    }
 }
 
 /// Whether an entry is about one of these subjects.
