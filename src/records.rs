@@ -134,6 +134,9 @@ pub struct OpinionRead {
     pub author: Option<String>,
     /// When it was opened.
     pub opened: String,
+    /// Why its documents count as this patient's although they do not say so, in a clerk's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub patient_confirmed: Option<String>,
 }
 
 impl std::fmt::Debug for OpinionRead {

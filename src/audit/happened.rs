@@ -384,15 +384,19 @@ impl Happened {
         manifest: Digest,
         documents: u32,
         opinion: Option<Outcome>,
+        confirmed: Option<&str>,
     ) -> Self {
         let opened = Self::new(
             "opened",
             json!({ "bundle": bundle, "from": from, "manifest_sha256": manifest, "documents": documents }),
         )
         .on(subject);
-        match opinion {
-            Some(outcome) => opened.with_detail(json!({ "outcome": outcome.word() })),
-            None => opened,
+        match (opinion, confirmed) {
+            (Some(outcome), None) => opened.with_detail(json!({ "outcome": outcome.word() })),
+            (Some(outcome), Some(why)) => {
+                opened.with_detail(json!({ "outcome": outcome.word(), "patient_confirmed": why }))
+            }
+            (None, _) => opened,
         }
     }
 

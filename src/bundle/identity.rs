@@ -4,12 +4,13 @@
 //! a conflict, and a person decides. The words here name the patient: they go to the clerk's own terminal and into
 //! sealed records, nowhere else.
 
+mod names;
+
 use std::fmt;
 
 use jiff::civil::Date;
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
 
+use self::names::Name;
 use super::survey::{Checked, PatientSeen, SeenIdentifier, Surveyed};
 use crate::id::PatientIdentifier;
 
@@ -190,17 +191,12 @@ fn same_value(a: &str, b: &str) -> bool {
 
 /// `None` when there is nothing to compare.
 fn compare_names(seen: &PatientSeen, case: &PatientOfCase) -> Option<bool> {
-    let ours = words(case.name.as_deref()?);
-    let theirs: Vec<_> = seen.names.iter().map(|name| words(name)).filter(|words| !words.is_empty()).collect();
-    if ours.is_empty() || theirs.is_empty() {
+    let ours = Name::read(case.name.as_deref()?)?;
+    let theirs: Vec<_> = seen.names.iter().filter_map(|name| Name::read(name)).collect();
+    if theirs.is_empty() {
         return None;
     }
-    // A middle name or a title may be missing on one side, but not all but one word.
-    let same = |theirs: &Vec<String>| {
-        let (few, many) = if theirs.len() <= ours.len() { (theirs, &ours) } else { (&ours, theirs) };
-        (few.len() >= 2 || many.len() == 1) && few.iter().all(|word| many.contains(word))
-    };
-    Some(theirs.iter().any(same))
+    Some(theirs.iter().any(|name| name.fits(&ours)))
 }
 
 /// `None` when there is nothing to compare; a date without its day fits every day in it, but is no proof of it.
@@ -210,31 +206,6 @@ fn compare_births(seen: &PatientSeen, case: &PatientOfCase) -> Option<bool> {
         return Some(true);
     }
     if ours.starts_with(theirs) { None } else { Some(false) }
-}
-
-/// A name as its words, in no order: no case, no accents, no punctuation.
-fn words(name: &str) -> Vec<String> {
-    let mut plain = String::new();
-    for c in name.nfkd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase) {
-        match c {
-            'ß' => plain.push_str("ss"),
-            'æ' => plain.push_str("ae"),
-            'œ' => plain.push_str("oe"),
-            'ø' => plain.push('o'),
-            'ł' => plain.push('l'),
-            'đ' | 'ð' => plain.push('d'),
-            'þ' => plain.push_str("th"),
-            'ı' => plain.push('i'),
-            // O'Brien and O’Brien are one word, Meyer-Landrut is two.
-            '\'' | '’' | 'ʼ' => {}
-            c if c.is_alphanumeric() => plain.push(c),
-            _ => plain.push(' '),
-        }
-    }
-    let mut words: Vec<String> = plain.split_whitespace().map(str::to_owned).collect();
-    words.sort_unstable();
-    words.dedup();
-    words
 }
 
 fn describe(seen: &PatientSeen) -> String {

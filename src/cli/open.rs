@@ -21,18 +21,21 @@ use super::inbox;
 use super::interrupt::Interruptible;
 use super::opening::{self, Opened};
 use super::sender;
+use super::words::Words;
+use crate::bundle::descriptor::DescribedPatient;
 use crate::bundle::document::PatientCheck;
 use crate::bundle::extract::Extent;
 use crate::bundle::identity::{self, Likeness, PatientOfCase};
+use crate::bundle::path::BundlePath;
 use crate::client::{Api, ProblemItem};
 use crate::id::BundleId;
 use crate::keys::Keys;
 use crate::partner::SignedCard;
 use crate::reason::Reason;
 use crate::seal::Identities;
-use crate::statement::Signed;
 use crate::statement::dispatch::Dispatch;
 use crate::statement::notices::SEALED_NOTICES_BYTES_MAX;
+use crate::statement::{Kind, Signed};
 
 /// Opens a bundle that came in, or a sealed file, and writes its documents.
 #[derive(Args, Debug)]
@@ -60,6 +63,9 @@ pub(super) struct Open {
     /// Keep the whole bag with its manifests.
     #[arg(long)]
     bag: bool,
+    /// Why an opinion that does not name our patient belongs to the case all the same; recorded. `-` or `@FILE` is read.
+    #[arg(long, value_name = "WHY")]
+    confirm_patient: Option<Words>,
 }
 
 impl Open {
@@ -94,7 +100,17 @@ impl Open {
         let watched = Interruptible::new(Watched { from: sealed, progress: &progress }).context("signals")?;
         let opened = opening::open(watched, &identities, Some(&dispatch), notices.as_ref(), &self.out, self.extent())?;
         drop(progress);
-        tell(&api, &opened)?;
+        let strangers = self.strangers_to_our_case(&api, &opened)?;
+        if !strangers.is_empty() && self.confirm_patient.is_none() {
+            tell(&api, &opened, false, None)?;
+            let text = "the opinion does not name the patient of our case: its documents are written, its outcome \
+                        stands on no case";
+            return Err(Failure::refused(Reason::PatientMismatch, text).items(strangers).hint(
+                "read them; if they are this patient's, open it again into another folder with --confirm-patient WHY",
+            ));
+        }
+        let confirmed = self.confirm_patient.as_ref().map(Words::read).transpose()?;
+        tell(&api, &opened, true, confirmed.as_deref())?;
         self.end(context, &opened, Some(&dispatch))
     }
 
@@ -208,30 +224,60 @@ impl Open {
                 .iter()
                 .any(|document| document.path == path && document.patient_check == PatientCheck::Confirmed)
         };
+        let strangers = self.compared(&patient)?;
+        Ok(strangers
+            .into_iter()
+            .filter(|(path, likeness)| matches!(likeness, Likeness::Conflict(_)) && !confirmed(path.clone()))
+            .filter_map(|(path, likeness)| stranger(&path, &likeness))
+            .collect())
+    }
+
+    /// Documents of an opinion that do not name the patient of our case. What its sender says of the patient counts for
+    /// nothing: the case is ours.
+    fn strangers_to_our_case(&self, api: &Api, opened: &Opened) -> Result<Vec<ProblemItem>, Failure> {
+        let said = &opened.bag.descriptor;
+        if said.kind != Kind::Opinion.word() {
+            return Ok(Vec::new());
+        }
+        let case = api.get(&format!("/v1/cases/{}", said.case))?;
+        let described: DescribedPatient = serde_json::from_value(case["described"].clone())
+            .map_err(|_| Failure::unable("the gateway does not say who the patient of the case is"))?;
+        let compared = self.compared(&PatientOfCase::from(&described))?;
+        Ok(compared.into_iter().filter_map(|(path, likeness)| stranger(&path, &likeness)).collect())
+    }
+
+    /// Every document that was written, compared with a patient.
+    fn compared(&self, patient: &PatientOfCase) -> Result<Vec<(BundlePath, Likeness)>, Failure> {
         let folder = if self.bag { self.out.join("data") } else { self.out.clone() };
         let mut buffer = vec![0; heads::BUFFER_BYTES];
-        let mut strangers = Vec::new();
+        let mut compared = Vec::new();
         for document in gather(&[folder])? {
             let surveyed = heads::survey(&document, &mut buffer, |_| ())?;
-            if let Likeness::Conflict(text) = identity::check(&surveyed, &patient)
-                && !confirmed(document.path.clone())
-            {
-                let code = Reason::PatientMismatch.code().to_owned();
-                strangers.push(ProblemItem { path: document.path.to_string(), code, text });
-            }
+            compared.push((document.path, identity::check(&surveyed, patient)));
         }
-        Ok(strangers)
+        Ok(compared)
     }
 }
 
-/// Tells the gateway that a reader opened the bundle, so that its log says so.
-fn tell(api: &Api, opened: &Opened) -> Result<(), Failure> {
+/// A document that names somebody else, or perhaps somebody else.
+fn stranger(path: &BundlePath, likeness: &Likeness) -> Option<ProblemItem> {
+    let (Likeness::Unknown(text) | Likeness::Conflict(text)) = likeness else { return None };
+    let code = Reason::PatientMismatch.code().to_owned();
+    Some(ProblemItem { path: path.to_string(), code, text: text.clone() })
+}
+
+/// Tells the gateway that a reader opened the bundle, so that its log says so. An opinion that is not known to be our
+/// patient's was opened, too, but goes to no case.
+fn tell(api: &Api, opened: &Opened, to_case: bool, confirm_patient: Option<&str>) -> Result<(), Failure> {
     let said = &opened.bag.descriptor;
     let mut request = json!({
         "documents": said.documents.len(),
         "manifest_sha256": opened.bag.manifest_sha256,
     });
-    if let Some(opinion) = &said.opinion {
+    if let Some(opinion) = said.opinion.as_ref().filter(|_| to_case) {
+        if let Some(why) = confirm_patient {
+            request["confirm_patient"] = Value::String(why.to_owned());
+        }
         let mut what = json!({ "outcome": opinion.outcome });
         if let Some(author) = &opinion.author {
             what["author"] = Value::String(author.clone());

@@ -61,6 +61,9 @@ pub struct CaseView {
     /// The patient, as `SYSTEM|VALUE`; absent in the list and where it is not known here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub patient: Option<String>,
+    /// The patient as documents are compared with them; absent like `patient`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub described: Option<DescribedPatient>,
     /// What is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub question: Option<String>,
@@ -130,6 +133,7 @@ pub fn show(gateway: &Gateway, case: &CaseId) -> Result<CaseView, Problem> {
     let private = gateway.case_private(&record)?;
     let mut shown = view(&record);
     shown.patient = private.patient.as_ref().and_then(|patient| patient.identifiers.first()).map(ToString::to_string);
+    shown.described = private.patient;
     shown.question = (!private.question.is_empty()).then_some(private.question);
     shown.outcome = private.outcome;
     shown.opinions = private.opinions;
@@ -211,6 +215,7 @@ fn view(record: &CaseRecord) -> CaseView {
         opened: record.opened.clone(),
         closed: record.closed.clone(),
         patient: None,
+        described: None,
         question: None,
         outcome: None,
         sent: Vec::new(),

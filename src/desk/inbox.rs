@@ -6,7 +6,7 @@ use std::fs::File;
 
 use serde::{Deserialize, Serialize};
 
-use super::Staff;
+use super::{Staff, free_text};
 use crate::audit::happened::Happened;
 use crate::audit::log::Change;
 use crate::clock;
@@ -129,6 +129,9 @@ pub struct Opened {
     /// What the opinion said, if it is one.
     #[serde(default)]
     pub opinion: Option<OpinionOpened>,
+    /// Why an opinion whose documents do not name our patient belongs to the case all the same.
+    #[serde(default)]
+    pub confirm_patient: Option<String>,
 }
 
 /// What an opened opinion said.
@@ -145,6 +148,8 @@ pub struct OpinionOpened {
 /// Records that a reader opened a bundle; an opinion's outcome goes to its case. An opening that ended while the bundle
 /// was recalled is recorded like any other: it happened.
 pub async fn opened(gateway: &Gateway, staff: Staff, bundle: &BundleId, what: Opened) -> Result<InboxView, Problem> {
+    let confirmed =
+        what.confirm_patient.as_deref().map(|why| free_text("reason", why, &gateway.config.limits)).transpose()?;
     let row = found(gateway, bundle)?;
     let expect = row.unchanged();
     let mut record = row.value;
@@ -164,13 +169,21 @@ pub async fn opened(gateway: &Gateway, staff: Staff, bundle: &BundleId, what: Op
             outcome: opinion.outcome,
             author: opinion.author,
             opened: now,
+            patient_confirmed: confirmed.clone(),
         });
         change.puts.extend(gateway.seal_parts(Space::Case, &case.key, &case.value.subject, &details)?);
         // The record itself is written again, so that two readers at one moment do not lose one another's opinion.
         change.puts.push(put(Space::Case, &case.key, &case.value, case.unchanged()));
     }
-    let event =
-        Happened::opened(bundle, &record.from, &case.value.subject, what.manifest_sha256, what.documents, outcome);
+    let event = Happened::opened(
+        bundle,
+        &record.from,
+        &case.value.subject,
+        what.manifest_sha256,
+        what.documents,
+        outcome,
+        confirmed.as_deref(),
+    );
     gateway.enter(event.by(staff.uid), change).await?;
     Ok(view(record))
 }

@@ -50,6 +50,8 @@ mod fuzz_seeds;
 mod holds;
 mod hostile_archives;
 mod identity_compare;
+mod identity_names;
+mod identity_opinion;
 mod incident;
 mod interop_bundle;
 mod interop_trust;
