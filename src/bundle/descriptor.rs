@@ -48,7 +48,7 @@ pub struct Descriptor {
 }
 
 /// The patient, so that the receiver can compare the documents again.
-#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DescribedPatient {
     /// The identifiers.
