@@ -3,6 +3,7 @@
 //! Rule: nothing leaves without a recorded release. The bytes of a bundle move only in functions that demand a
 //! `Recorded<Release>`: by reference while the partner gets noise, by value for the header that makes it readable.
 
+mod lanes;
 mod line;
 mod outgoing;
 mod proven;

@@ -6,10 +6,11 @@ use std::error::Error as _;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
@@ -25,6 +26,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use super::lanes::{Beside, Source};
 use super::outgoing::{self, Outgoing};
 use super::{DeliverError, Step};
 use crate::config;
@@ -43,6 +45,7 @@ pub struct Line {
     partner: InstitutionId,
     endpoint: String,
     limits: Limits,
+    pub(super) beside: Option<Beside>,
 }
 
 impl Drop for Line {
@@ -60,6 +63,16 @@ impl Line {
         endpoint: &str,
         limits: Limits,
     ) -> Result<Self, DeliverError> {
+        let mut line = Self::dial(tls, partner, endpoint, limits.clone()).await?;
+        let (tls, partner, endpoint) = (tls.clone(), partner.clone(), endpoint.to_owned());
+        line.beside = Some(Beside(Box::new(move || {
+            let (tls, partner, endpoint, limits) = (tls.clone(), partner.clone(), endpoint.clone(), limits.clone());
+            Box::pin(async move { Self::dial(&tls, &partner, &endpoint, limits).await })
+        })));
+        Ok(line)
+    }
+
+    async fn dial(tls: &Tls, partner: &InstitutionId, endpoint: &str, limits: Limits) -> Result<Self, DeliverError> {
         let no_endpoint = || DeliverError::Endpoint { endpoint: endpoint.to_owned() };
         let unreachable = |source| DeliverError::Unreachable { endpoint: endpoint.to_owned(), source };
         let (host, port) = config::split_endpoint(endpoint).ok_or_else(no_endpoint)?;
@@ -103,7 +116,14 @@ impl Line {
             }
         });
         let connection = task.abort_handle();
-        Ok(Self { sender: Some(sender), connection, partner: partner.clone(), endpoint: endpoint.to_owned(), limits })
+        Ok(Self {
+            sender: Some(sender),
+            connection,
+            partner: partner.clone(),
+            endpoint: endpoint.to_owned(),
+            limits,
+            beside: None,
+        })
     }
 
     /// Whom this line leads to.
@@ -139,25 +159,69 @@ impl Line {
         Ok(state)
     }
 
-    /// Sends what the partner does not have of the bytes after the header, one segment after the other. While one is on
-    /// its way, the digest of the next is computed.
+    /// Sends what the partner does not have of the bytes after the header, several segments at one time: each line waits
+    /// until what it brought is durable there, and while one waits the others send.
     pub(super) async fn send_missing(
         &mut self,
         offer: &Offer,
         state: &TransferState,
         file: &Arc<File>,
-        mut acknowledged: impl FnMut(u64) + Send,
+        acknowledged: impl FnMut(u64) + Send,
     ) -> Result<(), DeliverError> {
         let have: Pieces = state.have.iter().map(|(start, end)| *start..*end).collect();
-        let mut segments = cut(have.missing(&(offer.header_bytes..offer.sealed_bytes)), self.limits.segment_bytes);
-        let hash = |range: Range<u64>| tokio::spawn(outgoing::digest(Arc::clone(file), range));
-        let mut next = segments.next().map(|range| (range.clone(), hash(range)));
-        while let Some((range, digest)) = next {
-            let digest = digest.await.map_err(std::io::Error::other).and_then(|digest| digest);
-            let digest = digest.map_err(|source| DeliverError::LocalFile { source })?;
-            next = segments.next().map(|range| (range.clone(), hash(range)));
-            self.send_segment(offer, file, range.clone(), &digest).await?;
-            acknowledged(range.end - range.start);
+        let missing = have.missing(&(offer.header_bytes..offer.sealed_bytes));
+        let lines = cut(missing.clone(), self.limits.segment_bytes).take(self.limits.segments_in_flight).count();
+        let source = Source::new(file, cut(missing, self.limits.segment_bytes), lines);
+        let acknowledged = Mutex::new(acknowledged);
+        let beside = self.beside.take();
+        let helping = async {
+            let Some(dial) = &beside else { return Ok(()) };
+            let help = || async {
+                let helped = async { dial.0().await?.send_from(&source, offer, file, &acknowledged).await };
+                match helped.await {
+                    Err(error) if error.passes() => {
+                        tracing::debug!(%error, "a line beside the first one ended");
+                        Ok(())
+                    }
+                    other => other,
+                }
+            };
+            try_join_all((1..lines).map(|_| help())).await.map(drop)
+        };
+        let whole = async {
+            while source.more().await {
+                self.send_from(&source, offer, file, &acknowledged).await?;
+            }
+            Ok(())
+        };
+        let outcome = {
+            // What ends first ends both: the lines beside are dropped with everything that is on its way on them.
+            let (mut helping, mut whole) = (std::pin::pin!(helping), std::pin::pin!(whole));
+            tokio::select! {
+                biased;
+                Err(error) = helping.as_mut() => Err(error),
+                outcome = whole.as_mut() => outcome,
+            }
+        };
+        self.beside = beside;
+        outcome
+    }
+
+    /// Sends segments until none is left to begin.
+    async fn send_from(
+        &mut self,
+        source: &Source<'_>,
+        offer: &Offer,
+        file: &Arc<File>,
+        acknowledged: &Mutex<impl FnMut(u64) + Send>,
+    ) -> Result<(), DeliverError> {
+        while let Some((range, digest)) = source.next().await? {
+            if let Err(error) = self.send_segment(offer, file, range.clone(), &digest).await {
+                source.give_back((range, digest));
+                return Err(error);
+            }
+            (acknowledged.lock().unwrap_or_else(PoisonError::into_inner))(range.end - range.start);
+            source.acknowledged();
         }
         Ok(())
     }

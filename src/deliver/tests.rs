@@ -1,5 +1,7 @@
 //! The sending end against partners that answer what a test tells them to.
 
+mod beside;
+
 use std::io::Write as _;
 use std::sync::Mutex;
 

@@ -17,6 +17,8 @@ pub struct Limits {
     pub segment_bytes_max: u64,
     /// How large a segment we send, in bytes.
     pub segment_bytes: u64,
+    /// How many segments of one bundle we send at one time, each on a connection of its own.
+    pub segments_in_flight: usize,
     /// The largest JSON body taken, in bytes: a dispatch, its signature and the header in base64.
     pub json_bytes_max: usize,
     /// The largest head of a request or an answer, in bytes.
@@ -76,6 +78,7 @@ impl Limits {
             header_bytes_max: 64 << 10,
             segment_bytes_max: 64 << 20,
             segment_bytes: 8 << 20,
+            segments_in_flight: 4,
             json_bytes_max: 256 << 10,
             head_bytes_max: 16 << 10,
             head_fields_max: 32,
@@ -90,8 +93,8 @@ impl Limits {
             connections_max: 256,
             connections_per_partner_max: 32,
             requests_per_connection_max: 10_000,
-            segments_max: 16,
-            segments_per_partner_max: 8,
+            segments_max: 32,
+            segments_per_partner_max: 16,
             transfers_per_partner_max: 256,
             pieces_max: 1024,
             transfer_age_s_max: 7 * 24 * 3600,
