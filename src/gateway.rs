@@ -290,7 +290,7 @@ impl Gateway {
 
     /// The limits of the line to partners.
     pub fn line_limits(&self) -> wire::Limits {
-        wire::Limits::of(&self.config.limits)
+        wire::Limits::of(&self.config.limits).shared_by(self.config.exchange.concurrent_per_partner)
     }
 
     /// The head of our log right after an entry, as statements carry it.

@@ -72,6 +72,15 @@ impl Limits {
         }
     }
 
+    /// The same where so many bundles travel to one partner at one time: together they send no more segments than a
+    /// partner takes, so that none of them is turned away for the sake of another.
+    #[must_use]
+    pub fn shared_by(mut self, bundles: u32) -> Self {
+        let each = self.segments_per_partner_max / usize::try_from(bundles.max(1)).unwrap_or(usize::MAX);
+        self.segments_in_flight = self.segments_in_flight.min(each).max(1);
+        self
+    }
+
     fn fixed() -> Self {
         Self {
             sealed_bytes_max: 1 << 40,
@@ -135,6 +144,18 @@ mod tests {
         assert_eq!(limits.arrival(0), Duration::from_secs(30));
         assert_eq!(limits.arrival(8 << 20), Duration::from_secs(30 + 512));
         assert_eq!(limits.arrival(u64::MAX).as_secs(), limits.request_s_max);
+    }
+
+    #[test]
+    fn bundles_that_travel_together_send_no_more_segments_than_a_partner_takes() {
+        let limits = Limits::default();
+        for bundles in 1..=64 {
+            let each = limits.clone().shared_by(bundles).segments_in_flight;
+            let together = each * bundles as usize;
+            assert!(together <= limits.segments_per_partner_max.max(bundles as usize), "{bundles} bundles");
+        }
+        assert_eq!(limits.clone().shared_by(1).segments_in_flight, limits.segments_in_flight);
+        assert_eq!(limits.clone().shared_by(64).segments_in_flight, 1);
     }
 
     #[test]

@@ -114,7 +114,8 @@ async fn a_sending_that_is_stopped_stops_on_every_line() {
             ended.send(()).unwrap();
         });
     });
-    let mut line = lines(|line| takes(line, &never, &mpsc::unbounded_channel().0), act).await;
+    let (first, _kept) = mpsc::unbounded_channel();
+    let mut line = lines(|line| takes(line, &never, &first), act).await;
     {
         let state = state(&offer, vec![]);
         let sending = line.send_missing(&offer, &state, &file, |_| ());
