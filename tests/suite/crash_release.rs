@@ -154,8 +154,9 @@ fn a_receiver_killed_within_a_large_body_goes_on_where_it_was() {
         steps.let_go(&mut rest);
     }
     pair.institute.stop();
-    // Thirteen segments and a last short one; six had come.
-    assert_eq!(rest, LARGE_BYTES / (8 << 20) + 1 - 6, "only what was missing came again");
+    // Thirteen segments and a last short one; six had come, and those on the three other lines perhaps, too.
+    let missing = LARGE_BYTES / (8 << 20) + 1 - 6;
+    assert!((missing - 3..=missing).contains(&rest), "only what was missing came again: {rest} segments");
     pair.institute.start();
     all_is_well(&pair);
     let out = pair.folder.path().join("out");
