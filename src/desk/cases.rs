@@ -154,6 +154,18 @@ pub fn show(gateway: &Gateway, case: &CaseId) -> Result<CaseView, Problem> {
 
 /// Closes a case of ours. What waits is cancelled with it.
 pub async fn close(gateway: &Gateway, staff: Staff, case: &CaseId, outcome: Outcome) -> Result<CaseView, Problem> {
+    // A bundle that changes state at the same moment makes the write fail as a whole: then look again.
+    for _ in 1..RACES_MAX {
+        let was_open = find(gateway, case)?.value.closed.is_none();
+        match close_once(gateway, staff, case, outcome).await {
+            Err(problem) if problem.code == Reason::Conflict && problem.status == 409 && was_open => {}
+            answer => return answer,
+        }
+    }
+    close_once(gateway, staff, case, outcome).await
+}
+
+async fn close_once(gateway: &Gateway, staff: Staff, case: &CaseId, outcome: Outcome) -> Result<CaseView, Problem> {
     let row = find(gateway, case)?;
     if row.value.side != Side::Ours {
         return Err(Problem::conflict(format!("{case} is the partner's case; only they can close it")));
@@ -223,3 +235,6 @@ fn view(record: &CaseRecord) -> CaseView {
         opinions: Vec::new(),
     }
 }
+
+/// How often a closing looks again when bundles change under it.
+const RACES_MAX: usize = 20;
