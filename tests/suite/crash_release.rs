@@ -19,7 +19,7 @@ fn bundles(site: &Site) -> BTreeSet<String> {
 }
 
 /// Every bundle that the hospital knows is delivered, and is at the institute once, with the same bytes.
-fn all_is_well(pair: &Pair) {
+pub(crate) fn all_is_well(pair: &Pair) {
     let sent = bundles(&pair.hospital);
     for bundle in &sent {
         let shown = pair.hospital.wait_for(bundle, &["delivered", "failed", "cancelled", "refused"]);

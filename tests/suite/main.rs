@@ -45,6 +45,7 @@ mod exchange_release;
 mod exchange_rig;
 mod exchange_transfer;
 mod explain;
+mod faults_delivery;
 mod fhir_audit;
 mod fuzz_seeds;
 mod holds;

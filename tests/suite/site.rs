@@ -65,8 +65,13 @@ impl Site {
 
     /// The same, at this port.
     pub(crate) fn init_at(folder: &Path, id: &'static str, country: &str, port: u16) -> Self {
+        Self::init_behind(folder, id, country, port, port)
+    }
+
+    /// The same, where partners dial another port than it listens at: something of the test's own stands between.
+    pub(crate) fn init_behind(folder: &Path, id: &'static str, country: &str, port: u16, front: u16) -> Self {
         let site = Self { id, home: folder.join(id), port, daemon: None };
-        let (endpoint, listen) = (format!("https://localhost:{port}"), format!("127.0.0.1:{port}"));
+        let (endpoint, listen) = (format!("https://localhost:{front}"), format!("127.0.0.1:{port}"));
         site.run(&[
             "init",
             "--id",
@@ -224,8 +229,13 @@ impl Pair {
     /// Both gateways running and the case open, and no consent on file.
     pub(crate) fn silent() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut hospital = Site::init(folder.path(), "tallinn-east", "EE");
-        let mut institute = Site::init(folder.path(), "nordhafen", "DE");
+        let hospital = Site::init(folder.path(), "tallinn-east", "EE");
+        let institute = Site::init(folder.path(), "nordhafen", "DE");
+        Self::of(folder, hospital, institute)
+    }
+
+    /// These two, both running, with the case open and no consent on file.
+    pub(crate) fn of(folder: tempfile::TempDir, mut hospital: Site, mut institute: Site) -> Self {
         hospital.start();
         institute.start();
         hospital.befriend(&institute);
@@ -313,7 +323,7 @@ pub(crate) fn ran(output: &std::process::Output) -> Ran {
 
 /// A port that nobody listens on, below those that the kernel hands out by itself: a gateway that is stopped and started
 /// again finds it still free.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     static TRIED: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(2_654_435_761) % PORTS;
     loop {
