@@ -40,7 +40,8 @@ use crate::partner::{SignedCard, log_name};
 use crate::policy::Policy;
 use crate::problem::Problem;
 use crate::receive::Receiver;
-use crate::store::{Expect, Put, Space, Store};
+use crate::store::sled::SledStore;
+use crate::store::{Expect, Put, Space, Store, StoreError};
 use crate::subject::Subjects;
 use crate::tls::{PeerTrust, Tls};
 use crate::vault::Vault;
@@ -116,7 +117,7 @@ pub enum GatewayError {
     Keys(#[from] crate::keys::KeysError),
     /// The store was not made or not opened.
     #[error("the store")]
-    Store(#[from] crate::store::StoreError),
+    Store(#[from] StoreError),
     /// The log was not begun.
     #[error("the log")]
     InitLog(#[from] audit::log::InitLogError),
@@ -160,6 +161,16 @@ pub enum GatewayError {
 impl Gateway {
     /// Opens the home: every file is read and checked, the log is compared with what was signed last.
     pub fn open(home: &Home, clock: Clock) -> Result<Arc<Self>, GatewayError> {
+        Self::open_over(home, clock, OnFailure::Abort, |home| Ok(Arc::new(SledStore::open(&home.store())?)))
+    }
+
+    /// Like [`Gateway::open`], over another store than the one in the home: for tests that let it fail.
+    pub fn open_over(
+        home: &Home,
+        clock: Clock,
+        on_failure: OnFailure,
+        store: impl FnOnce(&Home) -> Result<Arc<dyn Store>, StoreError>,
+    ) -> Result<Arc<Self>, GatewayError> {
         if !home.config().is_file() {
             return Err(GatewayError::NoHome(home.path().to_owned()));
         }
@@ -173,8 +184,9 @@ impl Gateway {
         let consent_managers = ConsentManagers::of(&home.keys());
         consent_managers.list()?;
         let subjects = Arc::new(Subjects::open(&home.subjects(), keys.subjects_key())?);
-        let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::open(&home.store())?);
-        let log = Log::open(log_parts(home, &config.id, &store, &subjects, &keys, &clock))?;
+        let store = store(home)?;
+        let parts = log_parts(home, &config.id, &store, &subjects, &keys, &clock);
+        let log = Log::open(LogParts { on_failure, ..parts })?;
         // It keeps the set's text: a home whose store or log cannot be trusted is left as it is.
         let policy = policies::load(home)?;
         own_card::complete(home, &keys, clock.now());
@@ -307,6 +319,16 @@ impl Gateway {
 ///
 /// Nothing that exists is touched: a folder that holds anything is refused.
 pub fn init(path: &Path, options: &InitOptions, clock: &Clock) -> Result<SignedCard, GatewayError> {
+    init_over(path, options, clock, |home| Ok(Arc::new(SledStore::create(&home.store())?)))
+}
+
+/// Like [`init`], with the log in another store than one in the home.
+pub fn init_over(
+    path: &Path,
+    options: &InitOptions,
+    clock: &Clock,
+    store: impl FnOnce(&Home) -> Result<Arc<dyn Store>, StoreError>,
+) -> Result<SignedCard, GatewayError> {
     let home = Home::at(path);
     if path.exists() && path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(GatewayError::Exists(path.to_owned()));
@@ -325,7 +347,7 @@ pub fn init(path: &Path, options: &InitOptions, clock: &Clock) -> Result<SignedC
     crate::durable::write_new(&home.card(), card.file_text().as_bytes(), 0o644).map_err(io("our card"))?;
     Vault::create(&home.vault(), config.limits.disk_free_bytes_min)?;
     let subjects = Arc::new(Subjects::create(&home.subjects(), keys.subjects_key())?);
-    let store: Arc<dyn Store> = Arc::new(crate::store::sled::SledStore::create(&home.store())?);
+    let store = store(&home)?;
     audit::log::init(&log_parts(&home, &config.id, &store, &subjects, &keys, clock), &config.id)?;
     // The configuration comes last: a home without it is not one, so a crash half-way leaves nothing that serves.
     let text = config.to_toml();

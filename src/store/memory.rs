@@ -37,6 +37,21 @@ impl MemoryStore {
         }))
     }
 
+    /// A store with what is committed here, as a new process finds it after this one died: every job is free.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        let state = self.state();
+        let mut queue = Queue::default();
+        state.queue.jobs(usize::MAX).into_iter().for_each(|job| queue.put_in(job));
+        Self(Mutex::new(State {
+            head: state.head,
+            commits: state.commits,
+            leaves: state.leaves.clone(),
+            records: state.records.clone(),
+            queue,
+        }))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing below panics half way through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
