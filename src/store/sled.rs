@@ -8,6 +8,8 @@
 //!   functions, and `open` wants to see the head that `create` wrote.
 //! - A page above a quarter of a segment goes to a file in `blobs/` that nothing syncs. A page holds some 20 values, so
 //!   the segments are large enough for 20 of the largest, and a file in `blobs/` fails the commit.
+//! - A start writes a snapshot. One that a full disk or a kill left unfinished would keep sled from ever opening the store
+//!   again, because it takes the newest file for whole; so `open` removes those. All of it stands in `db`, too.
 //! - Each write has a price of its own, whatever its size: leaves of one commit stand side by side in runs.
 //! - A batch is atomic within one tree: there is one tree, and a space is the first byte of a key.
 
@@ -338,6 +340,7 @@ fn handle_before_sled(dir: &Path) -> Result<File, StoreError> {
     let opened = OpenOptions::new().read(true).write(true).open(dir.join("db"));
     let db = opened.map_err(|error| failed("opening the store", &error))?;
     wait_for_lock(&db, dir)?;
+    remove_unfinished_snapshots(dir).map_err(|error| failed("removing an unfinished snapshot", &error))?;
     // Only a look: the lock that counts is the one that sled takes through its own handle.
     db.unlock().map_err(|error| failed("locking the store", &error))?;
     Ok(db)
@@ -353,6 +356,17 @@ fn wait_for_lock(db: &File, dir: &Path) -> Result<(), StoreError> {
         }
     }
     Err(StoreError::InUse { path: dir.display().to_string() })
+}
+
+/// Removes what a start left that ended while it wrote. Nobody else may have the store open.
+fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with("snap.") && name.ends_with(".generating")) {
+            durable::remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn no_blobs(dir: &Path) -> Result<(), StoreError> {

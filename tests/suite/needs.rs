@@ -31,12 +31,21 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
 }
 
 /// Whether other users can be acted for, which only root can; says so when the test is not run.
-#[allow(clippy::print_stdout, reason = "a test that does not run says so")]
 pub(crate) fn other_users() -> bool {
+    root("two users of the operating system")
+}
+
+/// Whether disks can be mounted, which only root can; says so when the test is not run.
+pub(crate) fn mounts() -> bool {
+    root("a disk of its own")
+}
+
+#[allow(clippy::print_stdout, reason = "a test that does not run says so")]
+fn root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
-    assert!(root || !required(), "tests with two users of the operating system need root");
+    assert!(root || !required(), "tests with {what} need root");
     if !root {
-        println!("not root: nothing tested with two users of the operating system");
+        println!("not root: nothing tested with {what}");
     }
     root
 }

@@ -106,7 +106,13 @@ impl Site {
     /// Each event that the test has not heard yet holds a thread of the daemon: it gets more of them than a small machine
     /// would give it, so that the others go on.
     pub(crate) fn start_telling(&mut self, events: &str, pipe: std::io::PipeWriter) {
-        self.start_to(pipe.into(), &[("MEDSEAL_LOG", events), ("TOKIO_WORKER_THREADS", "8")]);
+        self.start_telling_with(events, pipe, &[]);
+    }
+
+    /// The same, with more variables in its environment.
+    pub(crate) fn start_telling_with(&mut self, events: &str, pipe: std::io::PipeWriter, more: &[(&str, &str)]) {
+        let telling = [("MEDSEAL_LOG", events), ("TOKIO_WORKER_THREADS", "8")];
+        self.start_to(pipe.into(), &[&telling, more].concat());
     }
 
     fn start_to(&mut self, stderr: Stdio, env: &[(&str, &str)]) {

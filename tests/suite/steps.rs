@@ -5,6 +5,7 @@
 //! two steps, and can be killed there.
 
 use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -65,6 +66,19 @@ impl Steps {
             // Ends with the daemon.
             std::io::copy(&mut reader, &mut std::io::sink())
         });
+    }
+
+    /// The same, and keeps it: every event that it told, once it has ended.
+    pub(crate) fn heard(self) -> JoinHandle<Vec<String>> {
+        std::thread::spawn(move || {
+            let (mut reader, mut events, mut packet) = (self.reader, Vec::new(), [0; 4096]);
+            while let Ok(bytes @ 1..) = reader.read(&mut packet) {
+                if bytes > 1 {
+                    events.push(String::from_utf8_lossy(&packet[..bytes]).into_owned());
+                }
+            }
+            events
+        })
     }
 
     /// What the daemon told last. It must have ended.

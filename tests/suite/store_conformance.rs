@@ -588,6 +588,27 @@ fn a_store_that_lost_its_content_does_not_open() {
     }
 }
 
+/// As a full disk leaves it, or a kill in the middle of a start.
+#[test]
+fn a_snapshot_that_a_start_left_unfinished_does_not_keep_the_store_from_opening() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("store");
+    let store = SledStore::create(&path).expect("a store");
+    let head = Head { size: 1, leaf: Digest::of(b"a") };
+    store
+        .commit(WriteSet { append: vec![b"a".to_vec()], head_after: head, ..WriteSet::at(Head::EMPTY) })
+        .expect("done");
+    drop(store);
+    for unfinished in [&b""[..], b"half of a snapshot"] {
+        std::fs::File::create_new(path.join("snap.7FFFFFFFFFFFFFFF.generating"))
+            .and_then(|mut file| std::io::Write::write_all(&mut file, unfinished))
+            .expect("written");
+        let store = SledStore::open(&path).expect("opens again");
+        assert_eq!(store.head().expect("a head"), head);
+        assert_eq!(store.read(0, 2).expect("read"), [(0, b"a".to_vec())]);
+    }
+}
+
 #[test]
 fn a_file_that_nothing_syncs_keeps_the_store_from_opening_and_fails_a_commit() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::crash_release::{all_is_well, logs_verify};
 use crate::site::{Pair, Site, add_consent};
 
@@ -109,11 +111,13 @@ pub(super) fn arrived_once(pair: &Pair, sent: &[(String, PathBuf)]) {
     logs_verify(pair);
 }
 
-/// How often each bundle stands in entries of this kind.
+/// How often each bundle stands in entries of this kind. A dispatch of a bundle that lies there already is entered as one
+/// that came again.
 fn entries(site: &Site, kind: &str) -> BTreeMap<String, usize> {
     let shown = site.run(&["audit", "show"]).ok();
     let mut times = BTreeMap::new();
-    for entry in shown.json["items"].as_array().expect("a list").iter().filter(|entry| entry["kind"] == kind) {
+    let is_first = |entry: &&Value| entry["kind"] == kind && entry["again"] != true;
+    for entry in shown.json["items"].as_array().expect("a list").iter().filter(is_first) {
         *times.entry(entry["bundle"].as_str().expect("an id").to_owned()).or_default() += 1;
     }
     times
