@@ -59,6 +59,10 @@ pub(crate) fn judge(world: &World<'_>) -> BTreeMap<&'static str, u32> {
         *ended.entry(record.state().word()).or_default() += 1;
     }
     stored_is_known(institute, &inbox);
+    for name in hospital.gateway.vault.list().expect("the vault") {
+        let sealed = name.as_str().parse().ok().and_then(|bundle: BundleId| records.get(&bundle)?.sealed.as_ref());
+        assert!(sealed.is_some(), "the hospital has {name:?}, and no record of it");
+    }
     ended
 }
 

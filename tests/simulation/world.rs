@@ -53,7 +53,7 @@ pub(crate) struct Template {
 
 impl Template {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder();
         let wire = Wire::new();
         let clock = Clock::set_to(begin());
         let make = |id: &str, country: &str| {
@@ -126,7 +126,7 @@ pub(crate) struct World<'a> {
 impl<'a> World<'a> {
     pub(crate) fn new(template: &'a Template) -> Self {
         marks::listen();
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder();
         copy(template.folder.path(), folder.path());
         let (events, told) = channel();
         let side = |name: &str, store: &MemoryStore| {
@@ -492,6 +492,13 @@ fn tar(bytes: &[u8]) -> impl Read + Send + 'static {
     file.write_all(bytes).expect("in memory");
     file.finish().expect("in memory");
     std::io::Cursor::new(archive.finish().expect("in memory"))
+}
+
+/// In memory where there is such a place: what a dying process leaves is the same there.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    made.expect("a folder")
 }
 
 fn copy(from: &Path, to: &Path) {
