@@ -23,6 +23,8 @@ pub(crate) enum Way {
 pub(crate) enum Then {
     /// The line breaks: the byte does not arrive, and nothing after it.
     Cut,
+    /// The line breaks for the hospital. What it had sent arrives all the same, after so many bytes of later lines.
+    Late(u32),
     /// The consent is withdrawn.
     Withdraw,
     /// One side dies.
@@ -79,7 +81,14 @@ pub(crate) fn steps(seed: u64) -> Vec<Step> {
     let mut dice = Dice(seed);
     let mut steps = vec![Step::Send(dice.size())];
     for _ in 0..dice.below(14) + 4 {
-        steps.push(dice.step());
+        let step = dice.step();
+        steps.push(step);
+        if matches!(step, Step::AtByte { then: Then::Late(_), .. }) {
+            steps.push(Step::Work);
+            if dice.below(2) == 0 {
+                steps.push(Step::Withdraw);
+            }
+        }
         // What nobody attempts cannot go wrong.
         if dice.below(2) == 0 {
             steps.push(Step::Work);
@@ -114,7 +123,12 @@ impl Dice {
             16..=17 => Step::Crash(self.who()),
             18..=20 => Step::CrashAtWrite { who: self.who(), write: self.below(6) + 1, made: self.below(2) == 0 },
             21..=24 => Step::Start(self.who()),
-            25..=32 => self.at_byte(),
+            25..=30 => self.at_byte(),
+            // Mostly the handover: it is the end of what the hospital says.
+            31..=32 => {
+                let then = Then::Late(self.below(9000));
+                Step::AtByte { way: Way::Requests, byte: self.below(12_000), then }
+            }
             33 => Step::Skew(self.who(), self.jump()),
             34 => Step::RotateCard,
             35 => Step::DiskFull(self.who()),

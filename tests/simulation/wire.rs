@@ -4,11 +4,13 @@
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
 
 use crate::plan::{Then, Way};
 use crate::world::Event;
@@ -19,8 +21,12 @@ pub(crate) struct Wire {
     state: Arc<Mutex<State>>,
     /// Counts how often everything that was connected was cut off.
     cuts: Arc<watch::Sender<u64>>,
+    carried: Carried,
     _runtime: Runtime,
 }
+
+/// How many bytes went over the line, either way.
+type Carried = Arc<watch::Sender<u64>>;
 
 #[derive(Default)]
 struct State {
@@ -44,13 +50,14 @@ impl Wire {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let (state, cuts) = (Arc::new(Mutex::new(State::default())), Arc::new(watch::Sender::new(0)));
-        let (shared, told) = (Arc::clone(&state), Arc::clone(&cuts));
+        let carried = Carried::new(watch::Sender::new(0));
+        let (shared, told, counted) = (Arc::clone(&state), Arc::clone(&cuts), Arc::clone(&carried));
         runtime.spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                tokio::spawn(join(near, Arc::clone(&shared), Arc::clone(&told)));
+                tokio::spawn(join(near, Arc::clone(&shared), Arc::clone(&told), Arc::clone(&counted)));
             }
         });
-        Self { port, state, cuts, _runtime: runtime }
+        Self { port, state, cuts, carried, _runtime: runtime }
     }
 
     /// Leads to another port from now on, or nowhere.
@@ -70,8 +77,10 @@ impl Wire {
         lock(&self.state).plan = Some(Plan { way, left: byte as usize, then, events });
     }
 
+    /// Nothing more happens at a byte, and what is late arrives now.
     pub(crate) fn forget_plan(&self) {
         lock(&self.state).plan = None;
+        self.carried.send_modify(|carried| *carried += 1 << 32);
     }
 
     fn cut(&self) {
@@ -79,7 +88,7 @@ impl Wire {
     }
 }
 
-async fn join(near: TcpStream, state: Arc<Mutex<State>>, cuts: Arc<watch::Sender<u64>>) {
+async fn join(near: TcpStream, state: Arc<Mutex<State>>, cuts: Arc<watch::Sender<u64>>, carried: Carried) {
     let mut cut = cuts.subscribe();
     let target = {
         let state = lock(&state);
@@ -87,38 +96,67 @@ async fn join(near: TcpStream, state: Arc<Mutex<State>>, cuts: Arc<watch::Sender
     };
     let Some(target) = target else { return };
     let Ok(far) = TcpStream::connect(("127.0.0.1", target)).await else { return };
-    let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-    let requests = carry(near_in, far_out, Way::Requests, &state);
-    let responses = carry(far_in, near_out, Way::Responses, &state);
+    let ((near_in, near_out), (mut far_in, mut far_out)) = (near.into_split(), far.into_split());
     // Whichever way ends first ends both.
+    let parked = tokio::select! {
+        parked = carry(near_in, &mut far_out, Way::Requests, &state, &carried) => parked,
+        parked = carry(&mut far_in, near_out, Way::Responses, &state, &carried) => parked,
+        _ = cut.changed() => None,
+    };
+    let Some(Parked { bytes, until }) = parked else { return };
+    let deliver = async {
+        // The line itself tells of what is carried, so that this ends with it.
+        drop(carried.subscribe().wait_for(|carried| *carried >= until).await);
+        if far_out.write_all(&bytes).await.is_ok() {
+            // Read to its end, so that the institute does not see the line break while it works.
+            drop(tokio::io::copy(&mut far_in, &mut tokio::io::sink()).await);
+        }
+    };
     tokio::select! {
-        () = requests => {}
-        () = responses => {}
+        () = deliver => {}
         _ = cut.changed() => {}
     }
 }
 
-async fn carry(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, way: Way, state: &Mutex<State>) {
+/// Bytes that the hospital sent on a line that is broken by now, and when they arrive.
+struct Parked {
+    bytes: Vec<u8>,
+    until: u64,
+}
+
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    way: Way,
+    state: &Mutex<State>,
+    carried: &Carried,
+) -> Option<Parked> {
     let mut buffer = vec![0; 16 << 10];
     loop {
-        let Ok(read @ 1..) = from.read(&mut buffer).await else { return };
+        let read = from.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
         let (before, plan) = due(state, way, read);
-        if to.write_all(&buffer[..before]).await.is_err() {
-            return;
-        }
-        if let Some(plan) = plan {
-            if matches!(plan.then, Then::Cut) {
-                return;
+        to.write_all(&buffer[..before]).await.ok()?;
+        carried.send_modify(|carried| *carried += read as u64);
+        match plan.map(|plan| (plan.then, plan.events)) {
+            None => {}
+            Some((Then::Cut, _)) => return None,
+            Some((Then::Late(more), _)) => {
+                let mut bytes = buffer[before..read].to_vec();
+                // The rest of the same request; who waits for an answer sends no more.
+                while let Ok(Ok(more @ 1..)) = timeout(REST, from.read(&mut buffer)).await {
+                    bytes.extend_from_slice(&buffer[..more]);
+                }
+                return Some(Parked { bytes, until: *carried.borrow() + u64::from(more) });
             }
-            let (go, gone_on) = oneshot::channel();
-            if plan.events.send(Event::Held(plan.then, go)).is_ok() {
-                // It is dropped when it was done.
-                drop(gone_on.await);
+            Some((then, events)) => {
+                let (go, gone_on) = oneshot::channel();
+                if events.send(Event::Held(then, go)).is_ok() {
+                    // It is dropped when it was done.
+                    drop(gone_on.await);
+                }
             }
         }
-        if to.write_all(&buffer[before..read]).await.is_err() {
-            return;
-        }
+        to.write_all(&buffer[before..read]).await.ok()?;
     }
 }
 
@@ -136,3 +174,6 @@ fn due(state: &Mutex<State>, way: Way, bytes: usize) -> (usize, Option<Plan>) {
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How long nothing must come until all of a request is here.
+const REST: Duration = Duration::from_millis(5);

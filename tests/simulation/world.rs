@@ -354,7 +354,7 @@ impl<'a> World<'a> {
     fn then(&mut self, then: Then) {
         self.count(&format!("while a byte was held: {then:?}").replace(char::is_numeric, "").replace('-', ""));
         match then {
-            Then::Cut => {}
+            Then::Cut | Then::Late(_) => {}
             Then::Withdraw => self.withdraw(),
             Then::Crash(who) => self.crash(who),
             Then::Suspend => self.stand(Standing::Suspended),
