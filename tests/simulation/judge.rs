@@ -57,6 +57,11 @@ pub(crate) fn judge(world: &World<'_>) -> BTreeMap<&'static str, u32> {
         let destroyed = inbox.get(bundle).and_then(|item| item.recall.as_ref()).is_some();
         assert_eq!(record.state() == State::Recalled, destroyed, "{bundle}: {record:?} and {:?}", inbox.get(bundle));
         *ended.entry(record.state().word()).or_default() += 1;
+        let again = count(&theirs, "inbox", &|entry| !first_time(entry));
+        *ended.entry("dispatches that came for a bundle that was there").or_default() +=
+            u32::try_from(again).expect("few");
+        let unknown = count(&ours, "attempt", &|entry| entry["outcome"] == "unknown");
+        *ended.entry("attempts of which nobody knew").or_default() += u32::try_from(unknown).expect("few");
     }
     stored_is_known(institute, &inbox);
     for name in hospital.gateway.vault.list().expect("the vault") {

@@ -126,8 +126,8 @@ impl Dice {
             25..=30 => self.at_byte(),
             // Mostly the handover: it is the end of what the hospital says.
             31..=32 => {
-                let then = Then::Late(self.below(9000));
-                Step::AtByte { way: Way::Requests, byte: self.below(12_000), then }
+                let then = Then::Late(self.below(16_000));
+                Step::AtByte { way: Way::Requests, byte: 14_000 + self.below(9_000), then }
             }
             33 => Step::Skew(self.who(), self.jump()),
             34 => Step::RotateCard,
@@ -147,7 +147,7 @@ impl Dice {
             _ if self.below(2) == 0 => Then::RotateCard,
             _ => Then::Skew(self.who(), self.jump()),
         };
-        let (way, bytes) = if self.below(2) == 0 { (Way::Requests, 14_000) } else { (Way::Responses, 7_000) };
+        let (way, bytes) = if self.below(2) == 0 { (Way::Requests, 24_000) } else { (Way::Responses, 7_000) };
         Step::AtByte { way, byte: self.below(bytes), then }
     }
 
@@ -155,7 +155,7 @@ impl Dice {
         if self.below(2) == 0 { Who::Hospital } else { Who::Institute }
     }
 
-    /// Mostly small, so that what is held back or cut lies anywhere in a conversation.
+    /// Mostly small: sealed, such a bundle has 13 KB, and its whole conversation 24 KB one way and 7 KB the other.
     fn size(&mut self) -> u32 {
         let most = if self.below(8) == 0 { 200_000 } else { 3_000 };
         self.below(most) + 1
