@@ -4,6 +4,7 @@
 //! log answers nobody any more; recovery is the ordinary start.
 
 mod block_on;
+mod notary;
 mod open;
 mod writer;
 

@@ -8,7 +8,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
+use super::notary::{Desk, Notary};
 use super::writer::{FRONTIER_KEY, Writer};
 use super::{Newest, Place, State};
 use crate::audit::history::History;
@@ -201,18 +203,27 @@ pub(super) fn open(parts: LogParts) -> Result<(Writer, Reader, LogKey), OpenLogE
     let state = Arc::new(State::new(Newest { place, note }));
     let history = History::open(parts.store.as_ref(), parts.clock.now())?;
     let reader = Reader::new(Arc::clone(&parts.store), parts.subjects, parts.origin.clone());
+    let covered = signed.size;
+    let notary = Notary::start(Desk {
+        signer: parts.signer,
+        origin: parts.origin.clone(),
+        head_file: path,
+        newest: signed,
+        state: Arc::clone(&state),
+    })?;
     let writer = Writer {
         store: parts.store,
-        signer: parts.signer,
         clock: parts.clock,
         origin: parts.origin,
-        head_file: path,
         on_failure: parts.on_failure,
         head,
         at: tail.at,
         frontier: tail.frontier,
         tiles,
-        signed,
+        signed: covered,
+        notary,
+        ordered: Instant::now(),
+        edge_to_save: None,
         history,
         state,
     };

@@ -3,7 +3,6 @@
 //! Rule: one caller's mistake never fails its neighbours, and no caller is answered before the store has returned.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -11,16 +10,15 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use zeroize::Zeroizing;
 
-use super::open::{SignsNotes, read_head};
+use super::notary::{Notary, Signed};
 use super::{AppendError, Change, GROUP_MAX, Newest, OnFailure, Place, State};
 use crate::audit::event::Entry;
 use crate::audit::history::History;
-use crate::audit::note::{Checkpoint, LogKey, Origin};
+use crate::audit::note::Origin;
 use crate::audit::reader::seal;
 use crate::audit::tiles::{Edge, TILES_PER_LEAF, Tile};
 use crate::audit::tree::Frontier;
 use crate::clock::{Clock, Timestamp};
-use crate::durable;
 use crate::json;
 use crate::leaf::{self, Draft};
 use crate::store::{CHANGES_MAX, CommitError, Expect, Head, Put, Settle, Space, Store, StoreError, WriteSet, job_key};
@@ -49,16 +47,20 @@ pub(super) struct Request {
 
 pub(super) struct Writer {
     pub(super) store: Arc<dyn Store>,
-    pub(super) signer: Arc<dyn SignsNotes>,
     pub(super) clock: Clock,
     pub(super) origin: Origin,
-    pub(super) head_file: PathBuf,
     pub(super) on_failure: OnFailure,
     pub(super) head: Head,
     pub(super) at: Timestamp,
     pub(super) frontier: Frontier,
     pub(super) tiles: Edge,
-    pub(super) signed: Checkpoint,
+    /// How many entries the newest checkpoint covers.
+    pub(super) signed: u64,
+    pub(super) notary: Notary,
+    /// When a checkpoint was ordered last.
+    pub(super) ordered: Instant,
+    /// The edge of the newest checkpoint, until it is saved.
+    pub(super) edge_to_save: Option<Frontier>,
     pub(super) history: History,
     pub(super) state: Arc<State>,
 }
@@ -109,10 +111,8 @@ impl Writer {
 
     fn serve(&mut self, inbox: &Receiver<Command>) -> Result<Option<oneshot::Sender<()>>, Fatal> {
         let mut pending: VecDeque<Request> = VecDeque::new();
-        let mut last_signed = Instant::now();
-        let mut edge_to_save = false;
         loop {
-            let mut next = self.wait(inbox, last_signed);
+            let mut next = self.wait(inbox);
             // Takes what has queued meanwhile, up to a group or the first command of another kind.
             while let Next::Command(Command::Append(request)) = next {
                 pending.push_back(*request);
@@ -120,26 +120,19 @@ impl Writer {
             }
             let mut alone = 0;
             while !pending.is_empty() {
-                self.commit_group(&mut pending, &mut alone, &mut edge_to_save)?;
+                self.commit_group(&mut pending, &mut alone)?;
             }
-            if !matches!(next, Next::Nothing) || self.is_due(last_signed.elapsed()) {
-                if self.signed.size < self.head.size {
-                    self.sign()?;
-                    last_signed = Instant::now();
-                    edge_to_save = true;
-                }
-                let closes = matches!(next, Next::Gone | Next::Command(Command::Close(_)));
-                let note = self.state.newest.borrow().note.clone();
-                self.history.offer(self.signed.size, &note, self.clock.now(), closes);
-            }
+            self.sign_beside()?;
             match next {
-                Next::Command(Command::Sign(answer)) => drop(answer.send(self.state.newest.borrow().note.clone())),
+                Next::Command(Command::Sign(answer)) => drop(answer.send(self.sign_now(false)?)),
                 Next::Command(Command::Close(answer)) => {
-                    self.save_edge(edge_to_save)?;
+                    self.sign_now(true)?;
+                    self.save_edge()?;
                     return Ok(Some(answer));
                 }
                 Next::Gone => {
-                    self.save_edge(edge_to_save)?;
+                    self.sign_now(true)?;
+                    self.save_edge()?;
                     return Ok(None);
                 }
                 Next::Nothing | Next::Command(Command::Append(_)) => {}
@@ -147,19 +140,62 @@ impl Writer {
         }
     }
 
-    /// Whether a checkpoint must be signed without being asked for.
-    fn is_due(&self, since_last: Duration) -> bool {
-        let unsigned = self.head.size - self.signed.size;
-        // The next group could make them too many.
-        unsigned > 0 && (since_last >= SIGN_EVERY || unsigned + GROUP_MAX as u64 > UNSIGNED_MAX)
+    /// Takes a checkpoint that was signed meanwhile, and orders the next when it is due.
+    fn sign_beside(&mut self) -> Result<(), Fatal> {
+        if let Some(signed) = self.notary.answer().map_err(Fatal::Sign)? {
+            self.take(signed);
+        }
+        let unsigned = self.head.size - self.signed;
+        if self.notary.is_busy() {
+            // The next group could make them too many.
+            if unsigned + GROUP_MAX as u64 > UNSIGNED_MAX {
+                if let Some(signed) = self.notary.wait().map_err(Fatal::Sign)? {
+                    self.take(signed);
+                }
+                return self.sign_beside();
+            }
+        } else if unsigned > 0 && (self.ordered.elapsed() >= SIGN_EVERY || unsigned >= UNSIGNED_MAX / 2) {
+            self.order();
+        }
+        Ok(())
     }
 
-    /// Waits for a command, or until a checkpoint is due.
-    fn wait(&self, inbox: &Receiver<Command>, last_signed: Instant) -> Next {
-        if self.signed.size == self.head.size {
-            return inbox.recv().map_or(Next::Gone, Next::Command);
+    /// Returns the checkpoint over all that is recorded now.
+    fn sign_now(&mut self, closes: bool) -> Result<String, Fatal> {
+        loop {
+            if let Some(signed) = self.notary.wait().map_err(Fatal::Sign)? {
+                self.take(signed);
+            }
+            if self.signed == self.head.size {
+                let note = self.state.newest.borrow().note.clone();
+                self.history.offer(self.signed, &note, self.clock.now(), closes);
+                return Ok(note);
+            }
+            self.order();
         }
-        match inbox.recv_timeout(SIGN_EVERY.saturating_sub(last_signed.elapsed())) {
+    }
+
+    fn order(&mut self) {
+        self.notary.order(self.frontier.clone());
+        self.ordered = Instant::now();
+    }
+
+    fn take(&mut self, Signed { edge, note }: Signed) {
+        self.signed = edge.size();
+        self.history.offer(self.signed, &note, self.clock.now(), false);
+        self.edge_to_save = Some(edge);
+    }
+
+    /// Waits for a command, or until there is something to do about a checkpoint.
+    fn wait(&self, inbox: &Receiver<Command>) -> Next {
+        let patience = if self.notary.is_busy() {
+            LOOK_AGAIN
+        } else if self.signed < self.head.size {
+            SIGN_EVERY.saturating_sub(self.ordered.elapsed())
+        } else {
+            return inbox.recv().map_or(Next::Gone, Next::Command);
+        };
+        match inbox.recv_timeout(patience) {
             Ok(command) => Next::Command(command),
             Err(RecvTimeoutError::Timeout) => Next::Nothing,
             Err(RecvTimeoutError::Disconnected) => Next::Gone,
@@ -169,12 +205,7 @@ impl Writer {
     /// Commits a first part of `pending`: as many requests as touch different things and fit one write set.
     ///
     /// `alone` counts requests at the front that go by themselves, after the store refused a group of them.
-    fn commit_group(
-        &mut self,
-        pending: &mut VecDeque<Request>,
-        alone: &mut usize,
-        edge_to_save: &mut bool,
-    ) -> Result<(), Fatal> {
+    fn commit_group(&mut self, pending: &mut VecDeque<Request>, alone: &mut usize) -> Result<(), Fatal> {
         let group_max = if *alone > 0 { 1 } else { GROUP_MAX };
         *alone = alone.saturating_sub(1);
         let mut group = Group {
@@ -185,9 +216,7 @@ impl Writer {
             tiles: self.tiles.clone(),
             at: self.at,
         };
-        if *edge_to_save {
-            group.set.puts.push(self.edge());
-        }
+        group.set.puts.extend(self.edge());
         self.history.join(&mut group.set, self.store.as_ref())?;
         while group.taken.len() < group_max {
             let Some(request) = pending.pop_front() else { break };
@@ -220,7 +249,7 @@ impl Writer {
                 return Ok(());
             }
         }
-        *edge_to_save = false;
+        self.edge_to_save = None;
         self.history.joined();
         (self.frontier, self.tiles, self.at) = (group.frontier, group.tiles, group.at);
         if let Some((_, place)) = group.taken.last() {
@@ -275,32 +304,14 @@ impl Writer {
         Ok(Ok(()))
     }
 
-    /// Signs what is recorded, and puts the note on the disk outside the store. The leaves are on the disk already.
-    fn sign(&mut self) -> Result<(), Fatal> {
-        let signer = self.signer.note_signer();
-        let key = LogKey::new(self.origin.clone(), signer.public());
-        let (_, on_disk) = read_head(&self.head_file, &key).map_err(|why| Fatal::Sign(why.to_string()))?;
-        // Another process that signed for this log would have signed beside us.
-        if on_disk != self.signed {
-            return Err(Fatal::Sign("the newest checkpoint on the disk is not the one signed last".into()));
-        }
-        let size = self.frontier.size();
-        let next = Checkpoint { origin: self.origin.clone(), size, root: self.frontier.root() };
-        let note = next.sign(signer);
-        durable::replace(&self.head_file, note.as_bytes(), 0o644).map_err(|why| Fatal::Sign(why.to_string()))?;
-        self.signed = next;
-        self.state.newest.send_modify(|newest| newest.note = note);
-        Ok(())
-    }
-
     /// Saves the edge of the tree as of the last checkpoint, so that opening need not read the log.
-    fn save_edge(&self, wanted: bool) -> Result<(), Fatal> {
-        if !wanted && !self.history.waits() {
+    fn save_edge(&self) -> Result<(), Fatal> {
+        if self.edge_to_save.is_none() && !self.history.waits() {
             return Ok(());
         }
         let mut set = WriteSet::at(self.head);
         self.history.join(&mut set, self.store.as_ref())?;
-        set.puts.push(self.edge());
+        set.puts.extend(self.edge());
         match self.store.commit(set) {
             Ok(()) => Ok(()),
             Err(CommitError::Store(why)) => Err(why.into()),
@@ -308,9 +319,9 @@ impl Writer {
         }
     }
 
-    fn edge(&self) -> Put {
-        let value = self.frontier.to_bytes();
-        Put { space: Space::Meta, key: FRONTIER_KEY.to_vec(), expect: Expect::Any, value }
+    fn edge(&self) -> Option<Put> {
+        let value = self.edge_to_save.as_ref()?.to_bytes();
+        Some(Put { space: Space::Meta, key: FRONTIER_KEY.to_vec(), expect: Expect::Any, value })
     }
 }
 
@@ -459,11 +470,15 @@ impl State {
     }
 }
 
-/// The most entries that no checkpoint covers yet: a log that grows faster is signed more often than once a second.
+/// The most entries that no checkpoint covers yet: a log that grows faster is signed more often than once a second, and
+/// from half of them on, so that the signature is there before anybody must wait for it.
 const UNSIGNED_MAX: u64 = 1000;
 
 /// The pace of checkpoints while the log grows.
 const SIGN_EVERY: Duration = Duration::from_secs(1);
+
+/// While a checkpoint is being signed and nobody asks for anything.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// What each request adds beside what it names.
 const LEAF_AND_DETAIL: usize = 2;

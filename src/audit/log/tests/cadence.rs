@@ -1,5 +1,8 @@
 //! When is a checkpoint signed, and which of them are kept?
 
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
 use super::*;
 use crate::audit::history::{self, KEPT_MAX};
 
@@ -27,6 +30,46 @@ fn never_more_than_1000_entries_are_without_a_signature() {
     }
     log.close().unwrap();
     assert_eq!(home.verified().len(), 2510);
+}
+
+#[test]
+fn entries_are_recorded_while_a_checkpoint_is_being_signed_but_no_more_than_1000() {
+    let home = Home::new();
+    let signer = Arc::new(HeldSigner { signer: NoteSigner::from_seed(&[7; 32]), hand: Mutex::default() });
+    let log = Log::open(LogParts { signer: Arc::clone(&signer) as Arc<dyn SignsNotes>, ..home.parts() }).unwrap();
+    let hand = signer.hand.lock().unwrap();
+    let round = || at_once(&home, &log, (0..250).map(|at| (note(&at.to_string()), Change::default())).collect());
+    for _ in 0..3 {
+        round().into_iter().for_each(|answer| drop(answer.unwrap()));
+    }
+    assert_eq!((log.size(), signed_on_disk(&home, &log).size), (754, 1));
+    let (done, fourth) = channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            round().into_iter().for_each(|answer| drop(answer.unwrap()));
+            done.send(()).unwrap();
+        });
+        // They could become too many, so they wait for the signature.
+        assert_eq!(fourth.recv_timeout(Duration::from_millis(200)), Err(RecvTimeoutError::Timeout));
+        drop(hand);
+        fourth.recv().unwrap();
+    });
+    assert_eq!(log.size(), 1005);
+    log.close().unwrap();
+    assert_eq!(signed_on_disk(&home, &log).size, 1005);
+}
+
+/// Signs only when nobody holds its hand.
+struct HeldSigner {
+    signer: NoteSigner,
+    hand: Mutex<()>,
+}
+
+impl SignsNotes for HeldSigner {
+    fn note_signer(&self) -> &NoteSigner {
+        drop(self.hand.lock().unwrap());
+        &self.signer
+    }
 }
 
 #[test]
