@@ -240,5 +240,5 @@ impl<'a> Whole<'a> {
     }
 }
 
-/// As much as is read at once: some thousand entries.
-const BLOCK_BYTES: usize = 1 << 20;
+/// As much as is read at once: some hundred entries, which are still in the core's own cache when they are hashed.
+const BLOCK_BYTES: usize = 1 << 17;
