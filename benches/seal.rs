@@ -78,7 +78,7 @@ fn memory(recipient: &age::x25519::Recipient, identities: &Identities) {
 }
 
 /// Seals a bag of documents with `bytes` bytes in all.
-fn sealed<W: Write>(recipient: &age::x25519::Recipient, bytes: u64, out: W) -> W {
+fn sealed<W: Write + Send + 'static>(recipient: &age::x25519::Recipient, bytes: u64, out: W) -> W {
     let out = io::BufWriter::with_capacity(1 << 20, out);
     let sealing = seal::seal(&[recipient.to_string()], out).expect("a recipient");
     let bundle = BundleId::random();

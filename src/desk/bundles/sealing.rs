@@ -2,6 +2,7 @@
 //! gateway's disk.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use crate::bundle::bag::{BagError, BagWriter};
 use crate::bundle::claim::Claim;
@@ -18,7 +19,7 @@ use crate::id::Digest;
 use crate::partner::Partner;
 use crate::problem::{Item, Problem};
 use crate::reason::Reason;
-use crate::seal::{self, SealedFile};
+use crate::seal::{self, SealError, SealedFile};
 use crate::statement::Kind;
 use crate::statement::dispatch::SealedBundle;
 use crate::vault::{BlobName, Partial, VaultError};
@@ -41,7 +42,7 @@ impl From<Problem> for SealingError {
 pub(super) struct Done {
     pub(super) documents: Vec<Document>,
     pub(super) sealed: SealedBundle,
-    partial: Partial,
+    partial: Arc<Partial>,
 }
 
 impl Done {
@@ -128,7 +129,7 @@ pub(super) fn claimed_documents(gateway: &Gateway, draft: &Draft) -> Result<Vec<
 /// Seals the documents of a draft as they come. On any failure nothing is left in the vault.
 pub(super) fn seal(gateway: &Gateway, draft: &Draft, documents: impl Read) -> Result<Done, SealingError> {
     let name = BlobName::ours(&draft.bundle);
-    let partial = gateway.vault.begin(&name).map_err(|error| vault_problem(&error))?;
+    let partial = Arc::new(gateway.vault.begin(&name).map_err(|error| vault_problem(&error))?);
     match seal_into(gateway, draft, documents, &partial) {
         Ok((documents, sealed)) => Ok(Done { documents, sealed, partial }),
         Err(error) => {
@@ -142,10 +143,10 @@ fn seal_into(
     gateway: &Gateway,
     draft: &Draft,
     from: impl Read,
-    partial: &Partial,
+    partial: &Arc<Partial>,
 ) -> Result<(Vec<Document>, SealedBundle), SealingError> {
     let (_, recipients) = recipients(gateway, draft)?;
-    let out = io::BufWriter::with_capacity(WRITE_BYTES, AppendTo { partial, at: 0 });
+    let out = AppendTo { partial: Arc::clone(partial), at: 0 };
     let sealing = seal::seal(&recipients, out).map_err(|error| Problem::internal("sealing", &error))?;
     let mut bag = BagWriter::new(sealing, &draft.bundle).map_err(bag_problem)?;
     let limits = TarLimits {
@@ -176,8 +177,7 @@ fn seal_into(
     }
     let descriptor = descriptor(gateway, draft, &documents);
     let (sealing, manifest_sha256) = bag.finish(&descriptor, &cover::page(&descriptor)).map_err(bag_problem)?;
-    let (mut out, file) = sealing.finish().map_err(|error| Problem::internal("sealing", &error))?;
-    out.flush().map_err(|error| write_problem(&error))?;
+    let (_, file) = sealing.finish().map_err(seal_problem)?;
     let SealedFile { sha256, bytes, header_bytes } = file;
     let sealed = SealedBundle {
         bundle: draft.bundle.clone(),
@@ -283,12 +283,12 @@ fn recipients(gateway: &Gateway, draft: &Draft) -> Result<(Partner, Vec<String>)
 }
 
 /// Writes to a partial one piece after the other.
-struct AppendTo<'a> {
-    partial: &'a Partial,
+struct AppendTo {
+    partial: Arc<Partial>,
     at: u64,
 }
 
-impl Write for AppendTo<'_> {
+impl Write for AppendTo {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.partial.write_at(self.at, bytes).map_err(io::Error::other)?;
         self.at += bytes.len() as u64;
@@ -315,6 +315,13 @@ fn bag_problem(error: BagError) -> SealingError {
     }
 }
 
+fn seal_problem(error: SealError) -> Problem {
+    match error {
+        SealError::Write(source) => write_problem(&source),
+        other => Problem::internal("sealing", &other),
+    }
+}
+
 fn tar_problem(error: &TarError) -> SealingError {
     Problem::bad_input(error.reason(), error.to_string()).into()
 }
@@ -338,6 +345,3 @@ fn discard(gateway: &Gateway, name: &BlobName) {
         tracing::warn!(%error, "a partial sealed file could not be removed");
     }
 }
-
-/// Large writes: a write of the vault is a system call each.
-const WRITE_BYTES: usize = 1 << 20;
