@@ -79,7 +79,6 @@ fn memory(recipient: &age::x25519::Recipient, identities: &Identities) {
 
 /// Seals a bag of documents with `bytes` bytes in all.
 fn sealed<W: Write + Send + 'static>(recipient: &age::x25519::Recipient, bytes: u64, out: W) -> W {
-    let out = io::BufWriter::with_capacity(1 << 20, out);
     let sealing = seal::seal(&[recipient.to_string()], out).expect("a recipient");
     let bundle = BundleId::random();
     let mut bag = BagWriter::new(sealing, &bundle).expect("a bag");
@@ -118,7 +117,7 @@ fn sealed<W: Write + Send + 'static>(recipient: &age::x25519::Recipient, bytes: 
         opinion: None,
     };
     let (sealing, _) = bag.finish(&descriptor, &cover::page(&descriptor)).expect("a whole bag");
-    sealing.finish().expect("sealed").0.into_inner().map_err(io::IntoInnerError::into_error).expect("written")
+    sealing.finish().expect("sealed").0
 }
 
 fn opened(identities: &Identities, file: impl Read) {
@@ -165,7 +164,7 @@ fn content(bytes: u64) -> impl Read {
     io::repeat(0x5a).take(bytes)
 }
 
-/// MB per second: by the clock on the wall, and by the time that this thread had a core, which neighbours do not slow.
+/// MB per second: by the clock on the wall, and by the time that this process had cores, which neighbours do not slow.
 #[derive(Clone, Copy)]
 struct Rate {
     wall: f64,
@@ -186,10 +185,10 @@ fn median(mut rates: Vec<Rate>) -> Rate {
     rates[rates.len() / 2]
 }
 
-/// How long this thread had a core so far.
+/// How long this process had cores so far, all of them together.
 fn busy() -> Duration {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux says so");
-    Duration::from_nanos(text.split(' ').next().and_then(|first| first.parse().ok()).expect("nanoseconds"))
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.try_into().expect("after its start"), time.tv_nsec.try_into().expect("part of a second"))
 }
 
 /// A line of `/proc/self/status`, in KiB.

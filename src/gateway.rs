@@ -39,6 +39,7 @@ use crate::keys::{ConsentManagers, Keys};
 use crate::partner::{SignedCard, log_name};
 use crate::policy::Policy;
 use crate::problem::Problem;
+use crate::reason::Reason;
 use crate::receive::Receiver;
 use crate::store::sled::SledStore;
 use crate::store::{Expect, Put, Space, Store, StoreError};
@@ -268,6 +269,8 @@ impl Gateway {
         self.changes.send_modify(|count| *count += 1);
         recorded.map_err(|error| match error {
             AppendError::Precondition { .. } => Problem::conflict("somebody else changed this at the same moment"),
+            // A subject always has a key, until an erasure.
+            AppendError::NoSubjectKey => Problem::refused(Reason::Erased, "this patient's data was erased"),
             other => Problem::internal("the log", &other),
         })
     }

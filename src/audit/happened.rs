@@ -350,8 +350,12 @@ impl Happened {
     }
 
     /// Everything on file of a patient is about to be destroyed. The basis names no person, because it stays.
-    pub fn erasure(subject: &SubjectId, basis: &str, counts: ErasedCounts) -> Self {
-        Self::new(ERASURE, json!({ "basis": basis, "counts": counts })).on(subject)
+    pub fn erasure(subject: &SubjectId, basis: &str, without_recall: Option<&str>, counts: ErasedCounts) -> Self {
+        let mut facts = json!({ "basis": basis, "counts": counts });
+        if let Some(why) = without_recall {
+            facts["without_recall"] = why.into();
+        }
+        Self::new(ERASURE, facts).on(subject)
     }
 
     /// A word about a legal hold: `place-asked`, `placed`, `lift-asked` or `lifted`.

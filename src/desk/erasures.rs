@@ -27,6 +27,8 @@ pub struct AskErasure {
     pub patient: PatientIdentifier,
     /// Why; it stays in the log in clear.
     pub basis: String,
+    /// Why what partners received is not recalled before, which after the erasure nobody can; it stays in clear, too.
+    pub without_recall: Option<String>,
 }
 
 impl std::fmt::Debug for AskErasure {
@@ -57,8 +59,16 @@ pub async fn erase(gateway: &Arc<Gateway>, staff: Staff, asked: AskErasure) -> R
         return Ok(view(begun.value));
     }
     let on_file = OnFile::read(gateway, &subject)?;
-    names_nobody(gateway, &asked.patient, &on_file, &basis)?;
-    erase_subject(gateway, staff, &subject, &on_file, &basis).await
+    names_nobody(gateway, &asked.patient, &on_file, "basis", &basis)?;
+    let without_recall = match asked.without_recall {
+        Some(why) => Some(free_text("without-recall", &why, &gateway.config.limits)?),
+        None => None,
+    };
+    match &without_recall {
+        Some(why) => names_nobody(gateway, &asked.patient, &on_file, "reason for not recalling", why)?,
+        None => on_file.is_recalled()?,
+    }
+    erase_subject(gateway, staff, &subject, &on_file, &basis, without_recall.as_deref()).await
 }
 
 /// Erases whom this pseudonym means, or says what forbids it. The basis must name nobody.
@@ -68,6 +78,7 @@ pub(super) async fn erase_subject(
     subject: &SubjectId,
     on_file: &OnFile,
     basis: &str,
+    without_recall: Option<&str>,
 ) -> Result<ErasureView, Problem> {
     let now = gateway.now();
     let hold = gateway.hold_of(subject)?;
@@ -93,7 +104,7 @@ pub(super) async fn erase_subject(
         on_file.bundles.iter().take(GUARDED_MAX).map(|row| put(Space::Bundle, &row.key, &row.value, row.unchanged())),
     );
     puts.push(put(Space::Index, &ErasureRecord::key(subject), &record, Expect::Absent));
-    let event = Happened::erasure(subject, basis, record.counts).by(staff.uid);
+    let event = Happened::erasure(subject, basis, without_recall, record.counts).by(staff.uid);
     gateway.enter(event, Change { puts, deletes, ..Change::default() }).await?;
     tracing::info!(%subject, "erasure recorded");
     carry_out(gateway, subject).await?;
@@ -128,8 +139,14 @@ async fn carry_out(gateway: &Arc<Gateway>, subject: &SubjectId) -> Result<(), Pr
     Ok(())
 }
 
-/// Refuses a basis that holds an identifier, a part of the name or the birth date: it stays in the log for good.
-fn names_nobody(gateway: &Gateway, patient: &PatientIdentifier, on_file: &OnFile, basis: &str) -> Result<(), Problem> {
+/// Refuses a text that holds an identifier, a part of the name or the birth date: it stays in the log for good.
+fn names_nobody(
+    gateway: &Gateway,
+    patient: &PatientIdentifier,
+    on_file: &OnFile,
+    what: &str,
+    said: &str,
+) -> Result<(), Problem> {
     let mut telling = vec![patient.value().to_owned()];
     for case in &on_file.cases {
         let Some(person) = gateway.case_private(&case.value)?.patient else { continue };
@@ -138,9 +155,10 @@ fn names_nobody(gateway: &Gateway, patient: &PatientIdentifier, on_file: &OnFile
         let name = person.name.unwrap_or_default();
         telling.extend(name.split(|c: char| !c.is_alphanumeric()).map(str::to_owned));
     }
-    let basis = basis.to_lowercase();
-    if telling.iter().any(|word| word.chars().count() > 2 && basis.contains(&word.to_lowercase())) {
-        return Err(Problem::bad_input(Reason::BadInput, "the basis names the person; it stays in the log for good")
+    let said = said.to_lowercase();
+    if telling.iter().any(|word| word.chars().count() > 2 && said.contains(&word.to_lowercase())) {
+        let detail = format!("the {what} names the person; it stays in the log for good");
+        return Err(Problem::bad_input(Reason::BadInput, detail)
             .hint("name the rule or the request alone, such as 'GDPR 17(1)(b), request of 22 November'"));
     }
     Ok(())

@@ -9,7 +9,7 @@ use crate::clock::{self, Timestamp};
 use crate::gateway::{Gateway, Row};
 use crate::id::SubjectId;
 use crate::problem::Problem;
-use crate::records::{BundleRecord, CaseRecord, ConsentRecord, ErasedCounts, InboxRecord};
+use crate::records::{BundleRecord, CaseRecord, ConsentRecord, ErasedCounts, InboxRecord, State};
 use crate::statement::Kind;
 use crate::store::Space;
 use crate::vault::BlobName;
@@ -102,6 +102,22 @@ impl OnFile {
             ))
             .hint("withdraw the consent or close the case, wait until `medseal queue` is empty of it, and ask again")
             .about(&row.value.bundle)),
+        }
+    }
+
+    /// Refuses while a partner has records that could still be recalled: after an erasure nobody can any more.
+    pub(super) fn is_recalled(&self) -> Result<(), Problem> {
+        let lies = |row: &&Row<BundleRecord>| row.value.kind == Kind::Records && row.value.state() == State::Delivered;
+        match self.bundles.iter().find(lies) {
+            None => Ok(()),
+            Some(Row { value: BundleRecord { bundle, partner, .. }, .. }) => Err(Problem::conflict(format!(
+                "{partner} has {bundle}, which is not recalled, and after an erasure cannot be; nothing was erased"
+            ))
+            .hint(format!(
+                "`medseal recall {bundle} --reason TEXT`, wait for the answer, and ask again; or say why not: \
+                 `--without-recall WHY`"
+            ))
+            .about(bundle)),
         }
     }
 

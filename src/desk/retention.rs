@@ -198,7 +198,7 @@ async fn destroy(gateway: &Arc<Gateway>, by: By, planned: Planned) -> Result<Due
     let (name, change, event) = match record {
         Record::Person(on_file) => {
             let By::Staff(staff) = by else { return Ok(due) };
-            return match erase_subject(gateway, staff, &subject, &on_file, SCHEDULE).await {
+            return match erase_subject(gateway, staff, &subject, &on_file, SCHEDULE, None).await {
                 Ok(_) => Ok(Due { destroyed: true, ..due }),
                 Err(problem) if problem.status < 500 => Ok(due.changed()),
                 Err(problem) => Err(problem),

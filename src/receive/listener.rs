@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
@@ -20,6 +21,9 @@ use super::shares::Shares;
 use crate::id::InstitutionId;
 use crate::tls::{Tls, TlsFailure};
 use crate::wire::{Limits, socket};
+
+/// A partner's connection. Much is read from it at once: TLS by itself reads record by record, 16 KiB a system call.
+type Stream = TlsStream<BufReader<TcpStream>>;
 
 /// Serves partners until `shutdown` comes, then gives the requests under way a few seconds to end.
 pub async fn serve(
@@ -88,12 +92,13 @@ struct Door {
 
 impl Door {
     /// The handshake, and whose certificate it was.
-    async fn meet(&self, stream: TcpStream) -> Option<(TlsStream<TcpStream>, InstitutionId)> {
+    async fn meet(&self, stream: TcpStream) -> Option<(Stream, InstitutionId)> {
         let limits = self.desk.limits();
         if let Err(error) = socket::prepare(&stream, limits) {
             tracing::debug!(%error, "a connection cannot be prepared");
             return None;
         }
+        let stream = BufReader::with_capacity(READ_BYTES, stream);
         let accepting = TlsAcceptor::from(self.tls.server_config()).accept(stream);
         let stream = match timeout(Duration::from_secs(limits.handshake_s_max), accepting).await {
             Ok(Ok(stream)) => stream,
@@ -110,7 +115,7 @@ impl Door {
         Some((stream, institution))
     }
 
-    async fn attend(&self, stream: TlsStream<TcpStream>, institution: InstitutionId, gone: impl Future<Output = ()>) {
+    async fn attend(&self, stream: Stream, institution: InstitutionId, gone: impl Future<Output = ()>) {
         let Some(_share) = self.connections.take(&institution) else {
             tracing::info!(partner = %institution, "a partner has too many connections");
             return;
@@ -122,6 +127,9 @@ impl Door {
         converse(Arc::clone(&self.desk), peer, stream, gone).await;
     }
 }
+
+/// How much is read from a connection at once.
+const READ_BYTES: usize = 256 << 10;
 
 /// How long requests under way may take to end at shutdown.
 const GRACE: Duration = Duration::from_secs(10);

@@ -26,7 +26,8 @@ pub(crate) const AT_ONCE: [(&str, &str); 3] = [
 ];
 
 pub(crate) fn erase(site: &Site, patient: &str) -> Ran {
-    site.run(&["audit", "erase", "--patient", patient, "--basis", "GDPR 17(1)(b), request of 22 November"])
+    let basis = ["--basis", "GDPR 17(1)(b), request of 22 November", "--without-recall", "asked by letter"];
+    site.run(&[&["audit", "erase", "--patient", patient][..], &basis].concat())
 }
 
 /// The log of a home whose gateway does not run.
@@ -134,6 +135,12 @@ fn after_an_erasure_no_file_of_the_home_tells_of_the_person_and_everything_still
     let last = (entries.as_u64().expect("a number") - 1).to_string();
     pair.hospital.run(&["audit", "export", &stretch, "--to", &last]).ok();
     counts(&pair, &stretch, ["--key", &key], (all, 0));
+    let shown = pair.hospital.run(&["audit", "show"]).ok();
+    assert!(shown.stdout.contains("asked by letter"), "{}", shown.stdout);
+    // What its partner has can be called back by nobody any more, and that is said.
+    let bundle = queued(&pair);
+    pair.hospital.run(&["recall", &bundle, "--reason", "too late"]).refused("ERASED");
+    pair.hospital.run(&["consent", "withdraw", &pair.consent, "--reason", "too late"]).refused("ERASED");
     // The erased patient comes back as somebody new, and nothing of the old case can be used.
     pair.send(&[]);
     let shown = pair.hospital.run(&["case", "show", &pair.case]).ok();
@@ -217,6 +224,26 @@ fn a_retention_time_a_bundle_on_its_way_and_a_basis_that_names_the_person_forbid
     assert_eq!(verified["erased"], 0, "nothing was erased so far");
     pair.hospital.wait_for(&queued(&pair), &["cancelled"]);
     erase(&pair.hospital, &patient).ok();
+}
+
+#[test]
+fn what_a_partner_has_is_recalled_before_an_erasure_or_a_reason_why_not_stays_in_the_log() {
+    let mut pair = Pair::ready();
+    let patient = sample_case::patient().to_string();
+    pair.hospital.stop();
+    configure(&pair.hospital, &AT_ONCE);
+    pair.hospital.start();
+    pair.send(&["--wait"]).ok();
+    let bundle = queued(&pair);
+    let asked = ["audit", "erase", "--patient", &patient, "--basis", "GDPR 17(1)(b)"];
+    let lies = pair.hospital.run(&asked);
+    let said = format!("{}{}", lies.stdout, lies.stderr);
+    assert!(lies.status == 2 && said.contains("not recalled") && said.contains(&bundle), "{said}");
+    let named = pair.hospital.run(&[&asked[..], &["--without-recall", "sk-204188 asked"]].concat());
+    assert!(format!("{}{}", named.stdout, named.stderr).contains("names the person"), "{}", named.stderr);
+    pair.hospital.run(&["recall", &bundle, "--reason", "the patient asked"]).ok();
+    pair.hospital.wait_for(&bundle, &["recalled"]);
+    pair.hospital.run(&asked).ok();
 }
 
 fn queued(pair: &Pair) -> String {
