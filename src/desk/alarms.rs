@@ -45,7 +45,10 @@ pub fn standing(gateway: &Gateway) -> Result<Vec<AlarmView>, Problem> {
 pub fn evidence(gateway: &Gateway, id: &str) -> Result<String, Problem> {
     let all = alarm::all(gateway)?;
     let record = all.iter().find(|record| record.what.id() == id).ok_or_else(|| unknown(id))?;
-    let name = record.what.evidence().ok_or_else(|| Problem::not_found("nothing contradicts anything here"))?;
+    let name = record.what.evidence().ok_or_else(|| {
+        Problem::not_found(format!("there are no notes about {id}"))
+            .hint("`medseal audit alarms` says what it is about; `medseal doctor` what to do")
+    })?;
     let path = gateway.home.witness().join("evidence").join(name);
     std::fs::read_to_string(path).map_err(|error| Problem::internal("the evidence", &error))
 }
@@ -53,6 +56,10 @@ pub fn evidence(gateway: &Gateway, id: &str) -> Result<String, Problem> {
 /// Somebody says that he saw an alarm; it stands no more.
 pub async fn acknowledge(gateway: &Gateway, staff: Staff, id: &str) -> Result<AlarmView, Problem> {
     let row = alarm::standing(gateway, id)?.ok_or_else(|| unknown(id))?;
+    if row.value.what.passes() {
+        return Err(Problem::conflict(format!("{id} stands until it has passed; nobody can end it before"))
+            .hint("`medseal doctor` says what is missing; it ends by itself when enough have signed"));
+    }
     let word = Word { by: staff.uid, at: stamp(gateway.now()) };
     let ended = alarm::end(gateway, row, AlarmEnd::Acknowledged(word)).await?;
     Ok(view(gateway, &ended))

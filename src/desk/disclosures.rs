@@ -138,6 +138,12 @@ pub async fn report(gateway: &Arc<Gateway>, asked: AskReport) -> Result<Report, 
 fn account(gateway: &Gateway, asked: &AskReport) -> Result<Report, Problem> {
     let day = |text: &Option<String>| text.as_deref().map(day).transpose();
     let (from, to) = (day(&asked.from)?, day(&asked.to)?);
+    // Nothing lies in such a stretch, and an account of nothing would look like one.
+    if let (Some(from), Some(to)) = (&from, &to)
+        && from > to
+    {
+        return Err(Problem::bad_input(Reason::BadInput, format!("--from {from} comes after --to {to}")));
+    }
     let subject = gateway.find_subject(&asked.patient)?.ok_or_else(|| {
         Problem::not_found("nothing is on file under this identifier: it was erased, or never known here")
     })?;

@@ -83,6 +83,11 @@ impl Alarm {
         }
     }
 
+    /// Whether it ends when what it says has passed, and not because somebody saw it.
+    pub const fn passes(&self) -> bool {
+        matches!(self, Self::Overdue { .. })
+    }
+
     /// One sentence for a person, without a full stop.
     pub fn words(&self) -> String {
         match self {

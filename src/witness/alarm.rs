@@ -11,11 +11,15 @@ use crate::records::{Alarm, AlarmEnd, AlarmRecord};
 use crate::store::{Expect, Space};
 
 /// Raises an alarm together with its entry. One that stands, or that somebody has acknowledged, is not raised again:
-/// its entry is made alone.
+/// its entry is made alone. What passes is raised each time that it comes.
 pub async fn raise(gateway: &Gateway, what: Alarm, entry: Happened) -> Result<(), Problem> {
     let key = AlarmRecord::key(&what.id());
     let before = gateway.row::<AlarmRecord>(Space::Index, &key)?;
-    let stands = |row: &Row<AlarmRecord>| !matches!(row.value.ended, Some(AlarmEnd::Recovered { .. }));
+    let stands = |row: &Row<AlarmRecord>| match row.value.ended {
+        None => true,
+        Some(AlarmEnd::Acknowledged(_)) => !row.value.what.passes(),
+        Some(AlarmEnd::Recovered { .. }) => false,
+    };
     let mut change = Change::default();
     if !before.as_ref().is_some_and(stands) {
         let record = AlarmRecord { what, since: stamp(gateway.now()), ended: None };

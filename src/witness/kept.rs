@@ -92,9 +92,11 @@ fn best(gateway: &Gateway, notes: Vec<String>) -> Option<String> {
     distinct.into_iter().max_by_key(rank)
 }
 
-/// Keeps a note that a person brought, in place of the one before it.
+/// Keeps a note that a person brought, in place of the one before it, with what partners have signed of the same: their
+/// own note may go on, and those who must have signed together would no longer have.
 pub fn keep_brought(gateway: &Gateway, note: &str) -> Result<(), Problem> {
     let path = gateway.home.head().join(BROUGHT);
+    let note = with_signatures(gateway, note);
     durable::replace(&path, note.as_bytes(), 0o644).map_err(|error| Problem::internal("the note", &error))
 }
 

@@ -103,4 +103,7 @@ fn what_was_refused_stands_in_the_officers_copy_only() {
     let (_, officers, _, page) = report(&pair, &patient, "officers", &["--officer"]);
     assert!(what(&officers).iter().any(|line| line.contains("refused")), "{officers}");
     assert!(page.contains("not for the patient"));
+    let nothing = pair.folder.path().join("nothing").to_string_lossy().into_owned();
+    let turned = ["--from", "2026-12-31", "--to", "2026-01-01", "--out", &nothing];
+    pair.hospital.run(&[&["audit", "report", "--patient", &patient][..], &turned].concat()).refused("BAD_INPUT");
 }

@@ -38,15 +38,18 @@ fn entries_are_recorded_while_a_checkpoint_is_being_signed_but_no_more_than_1000
     let signer = Arc::new(HeldSigner { signer: NoteSigner::from_seed(&[7; 32]), hand: Mutex::default() });
     let log = Log::open(LogParts { signer: Arc::clone(&signer) as Arc<dyn SignsNotes>, ..home.parts() }).unwrap();
     let hand = signer.hand.lock().unwrap();
-    let round = || at_once(&home, &log, (0..250).map(|at| (note(&at.to_string()), Change::default())).collect());
-    for _ in 0..3 {
-        round().into_iter().for_each(|answer| drop(answer.unwrap()));
-    }
+    let round = || {
+        let many = (0..250).map(|at| (note(&at.to_string()), Change::default())).collect();
+        for answer in at_once(&home, &log, many) {
+            drop(answer.unwrap());
+        }
+    };
+    (0..3).for_each(|_| round());
     assert_eq!((log.size(), signed_on_disk(&home, &log).size), (754, 1));
     let (done, fourth) = channel();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            round().into_iter().for_each(|answer| drop(answer.unwrap()));
+            round();
             done.send(()).unwrap();
         });
         // They could become too many, so they wait for the signature.
