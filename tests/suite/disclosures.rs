@@ -105,5 +105,6 @@ fn what_was_refused_stands_in_the_officers_copy_only() {
     assert!(page.contains("not for the patient"));
     let nothing = pair.folder.path().join("nothing").to_string_lossy().into_owned();
     let turned = ["--from", "2026-12-31", "--to", "2026-01-01", "--out", &nothing];
-    pair.hospital.run(&[&["audit", "report", "--patient", &patient][..], &turned].concat()).refused("BAD_INPUT");
+    let ran = pair.hospital.run(&[&["audit", "report", "--patient", &patient][..], &turned].concat());
+    assert!(ran.status == 2 && ran.stdout.contains("BAD_INPUT"), "{}", ran.stdout);
 }
