@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
 
 pub use jiff::Timestamp;
 
@@ -43,6 +44,22 @@ impl Clock {
         if let Source::Set(at) = &self.0 {
             at.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
         }
+    }
+}
+
+/// A moment on the clock that nobody sets: how long ago it was stays true when the time of day is changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(Instant);
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// How long ago it was.
+    pub fn age(self) -> Duration {
+        self.0.elapsed()
     }
 }
 

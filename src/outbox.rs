@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use crate::gateway::Gateway;
 use crate::id::{BundleId, InstitutionId};
 use crate::partner::Standing;
-use crate::queue::{kind_of, recall_kind_of};
+use crate::queue::{self, kind_of, recall_kind_of};
 use crate::store::{Job, LeaseToken};
 use crate::{recall, release};
 
@@ -78,6 +78,7 @@ async fn serve_partner(gateway: Arc<Gateway>, partner: InstitutionId, work: Work
                     attempt(&gateway, work, lease.job, lease.token).await;
                 });
             }
+            Ok(None) if queue::bring_forward(&gateway, &kind, gateway.now()).unwrap_or(false) => {}
             Ok(None) => {
                 drop(line);
                 let pause = until_next(&gateway, &kind);

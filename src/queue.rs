@@ -4,8 +4,8 @@ use crate::clock::{self, Timestamp};
 use crate::gateway::Gateway;
 use crate::id::{InstitutionId, random_bytes};
 use crate::reason::Reason;
-use crate::records::BundleRecord;
-use crate::store::Job;
+use crate::records::{BundleRecord, State};
+use crate::store::{Job, Space, StoreError};
 
 /// The job of a bundle: its kind names the partner, its key the bundle.
 pub fn job_of(record: &BundleRecord) -> (String, Vec<u8>) {
@@ -45,6 +45,26 @@ pub fn next_try(gateway: &Gateway, attempts: u32, now: Timestamp) -> Timestamp {
     let retry = &gateway.config.retry;
     let [jitter] = random_bytes::<1>();
     now + jiff::SignedDuration::from_millis(delay_ms(attempts, retry.delay_s_first, retry.delay_s_max, jitter))
+}
+
+/// Makes due what waits for longer than anything does, and says whether there was any: it was put off while our clock was
+/// ahead, and the clock was set back since. What waits for a person has an end of its own, and keeps it.
+pub fn bring_forward(gateway: &Gateway, kind: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let longest = now + jiff::SignedDuration::from_secs(i64::from(gateway.config.retry.delay_s_max));
+    let store = gateway.store();
+    if store.next_due(kind)?.is_none_or(|due| due <= longest) {
+        return Ok(false);
+    }
+    let mut any = false;
+    for job in store.jobs(usize::MAX)?.into_iter().filter(|job| job.kind == kind && job.due > longest) {
+        let record = gateway.row::<BundleRecord>(Space::Bundle, &job.key);
+        let waits_for_us = record.is_ok_and(|row| row.is_some_and(|row| row.value.state() != State::Approval));
+        if waits_for_us && store.hasten(kind, &job.key, now)? {
+            tracing::warn!(kind, due = %job.due, "a job was put off while the clock was ahead: it is due now");
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 /// Whether the limits on attempts or age are reached.

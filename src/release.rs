@@ -35,7 +35,7 @@ use self::ended::{drop_job, give_up, is_last_word, record_denial, retry, settle}
 use self::evidence::dispatch_of;
 pub use self::evidence::{dispatches_of, place_of, receipt_of};
 pub use self::question::{consent_on_file, question_of, question_of_new};
-use self::recorded::{Released, record_release, reread, reread_header_stayed};
+use self::recorded::{Decided, Released, record_release, reread, reread_header_stayed};
 pub use self::withdrawal::{cancel, lost_its_consent, would_be_denied};
 use crate::decision::{self, Denied, Permit};
 use crate::deliver::DeliverError;
@@ -71,8 +71,8 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
         }
     }
 
-    // Decide. The epoch is read first, so that whatever changes while it is being decided makes the permit stale.
-    let decided_at = gateway.epoch();
+    // Decide. Whatever changes while it is being decided makes the permit stale.
+    let decided = Decided::now(gateway);
     let permit = match decide(gateway, &row.value)? {
         Ok(permit) => permit,
         Err(denied) => return refuse(gateway, &mut talk, row, job, &denied).await,
@@ -90,12 +90,12 @@ pub async fn attempt(gateway: &Arc<Gateway>, bundle: &BundleId, job: LeaseToken)
     };
 
     // Record the decision: only then may a byte leave.
-    let released = record_release(gateway, row, sealed, permit, decided_at).await?;
+    let released = record_release(gateway, row, sealed, permit, decided).await?;
     tracing::debug!(%bundle, "release recorded");
 
     // Deliver everything but the age header: noise to whoever holds it. A no stops it where it is.
     let denied_now = || Ok(decide(gateway, &released.row.value)?.err());
-    match talk.send_while_permitted(decided_at, &released.release, &file, denied_now).await? {
+    match talk.send_while_permitted(decided.epoch(), &released.release, &file, denied_now).await? {
         Sent::Whole => tracing::debug!(%bundle, "body sent"),
         Sent::Broken(error) => return retry(gateway, released.row, job, error.reason(), NotDelivered).await,
         Sent::Denied(denied) => {
@@ -117,14 +117,14 @@ async fn freshly_permitted(
     gateway: &Gateway,
     released: Released,
 ) -> Result<Result<Released, (Row<BundleRecord>, Denied)>, Problem> {
-    if gateway.epoch() == released.decided_at && released.release.event().permit().is_fresh(gateway.now()) {
+    if released.decided.holds(gateway) && released.release.event().permit().is_fresh(gateway.now()) {
         return Ok(Ok(released));
     }
-    let decided_at = gateway.epoch();
+    let decided = Decided::now(gateway);
     let row = reread_header_stayed(gateway, &released.row.value.bundle)?;
     let sealed = released.release.into_event().sealed().clone();
     match decide(gateway, &row.value)? {
-        Ok(permit) => Ok(Ok(record_release(gateway, row, sealed, permit, decided_at).await?)),
+        Ok(permit) => Ok(Ok(record_release(gateway, row, sealed, permit, decided).await?)),
         Err(denied) => Ok(Err((row, denied))),
     }
 }
@@ -134,7 +134,7 @@ async fn freshly_permitted(
 async fn hand_over(
     gateway: &Gateway,
     talk: &mut Conversation<'_>,
-    Released { release, row, number, decided_at }: Released,
+    Released { release, row, number, decided }: Released,
     file: &Arc<File>,
     job: LeaseToken,
 ) -> Result<Ended, Problem> {
@@ -146,7 +146,7 @@ async fn hand_over(
     let answer = match line {
         // Asked once more with nothing left in between: whatever is recorded by now stops the header.
         Ok(line) => {
-            let unchanged = || gateway.epoch() == decided_at;
+            let unchanged = || decided.holds(gateway);
             line.hand_over(release, &dispatch, file, &gateway.clock, unchanged).await
         }
         Err(error) => Err(error),

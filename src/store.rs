@@ -457,6 +457,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// its lease when it is held. `None`: there is no job of this kind.
     fn next_due(&self, kind: &str) -> Result<Option<Timestamp>, StoreError>;
 
+    /// Makes a free job due earlier than was committed, until it is settled or the store is opened again. A job that is
+    /// held, is gone or is due by then stays as it is. Says whether there was one.
+    fn hasten(&self, kind: &str, key: &[u8], due: Timestamp) -> Result<bool, StoreError>;
+
     /// One job, free or held.
     fn job(&self, kind: &str, key: &[u8]) -> Result<Option<Job>, StoreError>;
 

@@ -2,9 +2,12 @@
 //!
 //! Rule: [`record_release`] alone makes a [`Released`]: from there on the log says that the bundle may have left.
 
+use std::time::Duration;
+
 use super::evidence::{release_stamp, why_of};
 use crate::audit::log::{Change, Recorded};
-use crate::decision::Permit;
+use crate::clock::Moment;
+use crate::decision::{PERMIT_AGE_S_MAX, Permit};
 use crate::gateway::{Gateway, Row, put};
 use crate::id::BundleId;
 use crate::problem::Problem;
@@ -19,8 +22,33 @@ pub(super) struct Released {
     pub(super) row: Row<BundleRecord>,
     /// Which attempt it is, counted from 0.
     pub(super) number: usize,
+    /// When it was decided.
+    pub(super) decided: Decided,
+}
+
+/// When a decision was taken: before which change, and at which moment.
+#[derive(Clone, Copy)]
+pub(super) struct Decided {
+    epoch: u64,
+    moment: Moment,
+}
+
+impl Decided {
+    /// To be taken before it is decided, so that whatever changes meanwhile makes the permit stale.
+    pub(super) fn now(gateway: &Gateway) -> Self {
+        Self { epoch: gateway.epoch(), moment: Moment::now() }
+    }
+
     /// The gateway's epoch before it was decided.
-    pub(super) decided_at: u64,
+    pub(super) const fn epoch(self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether a permit may still be used for all that is known here. Its own end is a time of day: were that set back, it
+    /// would live longer.
+    pub(super) fn holds(self, gateway: &Gateway) -> bool {
+        gateway.epoch() == self.epoch && self.moment.age() < Duration::from_secs(PERMIT_AGE_S_MAX.into())
+    }
 }
 
 /// Records the release and the attempt in one write.
@@ -29,7 +57,7 @@ pub(super) async fn record_release(
     row: Row<BundleRecord>,
     sealed: SealedBundle,
     permit: Permit,
-    decided_at: u64,
+    decided: Decided,
 ) -> Result<Released, Problem> {
     let number = row.value.attempts.len();
     let from_one = u32::try_from(number + 1).unwrap_or(u32::MAX);
@@ -42,7 +70,7 @@ pub(super) async fn record_release(
         ..Change::default()
     };
     let release = gateway.record(release, change).await?;
-    Ok(Released { release, row: reread(gateway, &record.bundle)?, number, decided_at })
+    Ok(Released { release, row: reread(gateway, &record.bundle)?, number, decided })
 }
 
 /// The bundle as it stands now.

@@ -129,6 +129,10 @@ impl Store for MemoryStore {
         Ok(self.state().queue.next_due(kind))
     }
 
+    fn hasten(&self, kind: &str, key: &[u8], due: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.state().queue.hasten(kind, key, due))
+    }
+
     fn job(&self, kind: &str, key: &[u8]) -> Result<Option<Job>, StoreError> {
         Ok(self.state().queue.job(kind, key))
     }

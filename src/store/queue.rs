@@ -140,6 +140,16 @@ impl Queue {
         self.times.range(from..).next().filter(|(of, _, _)| of == kind).map(|(_, at, _)| *at)
     }
 
+    /// See [`super::Store::hasten`].
+    pub(in crate::store) fn hasten(&mut self, kind: &str, key: &[u8], due: Timestamp) -> bool {
+        let is_meant = |slot: &Slot| slot.lease.is_none() && slot.job.due > due;
+        if !self.slot(kind, key).is_some_and(is_meant) {
+            return false;
+        }
+        let slot = self.take_out(&(kind.to_owned(), key.to_vec()));
+        slot.map(|slot| self.put_in(Job { due, ..slot.job })).is_some()
+    }
+
     /// See [`super::Store::job`].
     pub(in crate::store) fn job(&self, kind: &str, key: &[u8]) -> Option<Job> {
         self.slot(kind, key).map(|slot| slot.job.clone())

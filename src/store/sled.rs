@@ -283,6 +283,10 @@ impl Store for SledStore {
         Ok(self.writer()?.queue.next_due(kind))
     }
 
+    fn hasten(&self, kind: &str, key: &[u8], due: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.writer()?.queue.hasten(kind, key, due))
+    }
+
     fn job(&self, kind: &str, key: &[u8]) -> Result<Option<Job>, StoreError> {
         Ok(self.writer()?.queue.job(kind, key))
     }

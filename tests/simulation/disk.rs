@@ -110,6 +110,10 @@ impl Store for Disk {
         self.alive()?.next_due(kind)
     }
 
+    fn hasten(&self, kind: &str, key: &[u8], due: Timestamp) -> Result<bool, StoreError> {
+        self.alive()?.hasten(kind, key, due)
+    }
+
     fn job(&self, kind: &str, key: &[u8]) -> Result<Option<Job>, StoreError> {
         self.alive()?.job(kind, key)
     }

@@ -3,6 +3,7 @@
 //! The steps of a release at which a gateway may die have tests of their own (`crash_release`); here the moments are
 //! random, and the same seed gives the same ones. `MEDSEAL_FAULTS` says how many cuts and kills, `MEDSEAL_SEED` which.
 
+mod clocks;
 mod disk;
 mod disks;
 mod proxy;

@@ -47,6 +47,7 @@ every_engine! {
     a_lease_runs_out_and_its_token_goes_stale
     an_extended_lease_runs_longer
     a_released_job_is_free_at_once
+    a_hastened_job_is_due_and_a_held_one_is_not_touched
     settling_is_part_of_the_write_set
     a_job_can_be_made_due_whoever_holds_it
     a_cancelled_job_is_gone_whoever_holds_it
@@ -412,6 +413,22 @@ fn settling_is_part_of_the_write_set(store: &dyn Store) {
     });
     assert_eq!(store.jobs(10).expect("jobs"), [job("next", 600, 0)]);
     change(store, |set| set.enqueue = vec![job("a", 0, 0)]);
+}
+
+fn a_hastened_job_is_due_and_a_held_one_is_not_touched(store: &dyn Store) {
+    change(store, |set| set.enqueue = vec![job("a", 900, 5)]);
+    let claim = || store.claim("deliver", "w", 60, at(100)).expect("claim");
+    assert_eq!(claim(), None);
+    for (key, due, is_free_and_later) in [("a", 100, true), ("a", 800, false), ("b", 100, false)] {
+        let hastened = store.hasten("deliver", key.as_bytes(), at(due)).expect("an answer");
+        assert_eq!(hastened, is_free_and_later, "{key} {due}");
+    }
+    assert_eq!(store.next_due("deliver").expect("a time"), Some(at(100)), "never later than it was");
+    let lease = claim().expect("a job");
+    assert!(!store.hasten("deliver", b"a", at(50)).expect("an answer"), "it is held");
+    assert_eq!(claim(), None, "it has one holder");
+    store.release(&lease.token).expect("released");
+    assert_eq!(claim().expect("the job again").job, job("a", 100, 5));
 }
 
 fn a_job_can_be_made_due_whoever_holds_it(store: &dyn Store) {

@@ -110,8 +110,8 @@ fn at_each_step(side: Side, failure: Failure, moments: &Moments) {
             Failure::ReadOnly => disk.turn_read_only(),
         }
         let heard = steps.heard();
-        // Nothing is taken in without room, and nothing recorded on a disk that is read-only.
-        let too_early = *number == 0 && (side == Side::Institute || failure == Failure::ReadOnly);
+        // What is on a full disk may be enough; on one that is read-only nothing more is recorded.
+        let too_early = *number == 0 && failure == Failure::ReadOnly;
         settled(&mut pair, side, &bundle.0, too_early);
         failing(&mut pair, side).kill();
         let heard = heard.join().expect("the daemon has ended");

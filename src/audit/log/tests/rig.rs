@@ -156,6 +156,10 @@ impl Store for TestStore {
         self.inner.next_due(kind)
     }
 
+    fn hasten(&self, kind: &str, key: &[u8], due: Timestamp) -> Result<bool, StoreError> {
+        self.inner.hasten(kind, key, due)
+    }
+
     fn job(&self, kind: &str, key: &[u8]) -> Result<Option<Job>, StoreError> {
         self.inner.job(kind, key)
     }
