@@ -174,6 +174,8 @@ fn show(context: &Context, case: &Value) -> End {
         ("partner", text(case, "partner")),
         ("purpose", text(case, "purpose")),
         ("patient", text(case, "patient")),
+        ("name", text(&case["described"], "name")),
+        ("birth date", text(&case["described"], "birth_date")),
         ("question", text(case, "question")),
         ("state", text(case, "state")),
         ("outcome", text(case, "outcome")),
