@@ -65,7 +65,8 @@ fn kept(gateway: &Gateway) -> Vec<String> {
 pub(super) fn keep_signed(gateway: &Gateway, note: &str) {
     let path = gateway.home.head().join(COUNTERSIGNED);
     let before = fs::read_to_string(&path).ok();
-    let kept = best(gateway, [before.clone(), Some(note.to_owned())].into_iter().flatten().collect());
+    let brought = fs::read_to_string(gateway.home.head().join(BROUGHT)).ok();
+    let kept = best(gateway, [before.clone(), brought, Some(note.to_owned())].into_iter().flatten().collect());
     if let Some(kept) = kept.filter(|kept| Some(kept) != before.as_ref())
         && let Err(error) = durable::replace(&path, kept.as_bytes(), 0o644)
     {
@@ -92,11 +93,12 @@ fn best(gateway: &Gateway, notes: Vec<String>) -> Option<String> {
     distinct.into_iter().max_by_key(rank)
 }
 
-/// Keeps a note that a person brought, in place of the one before it, with what partners have signed of the same: their
-/// own note may go on, and those who must have signed together would no longer have.
+/// Keeps a note that a person brought, with what others signed under it, in place of the one before it. What counts for
+/// most stays beside it.
 pub fn keep_brought(gateway: &Gateway, note: &str) -> Result<(), Problem> {
-    let path = gateway.home.head().join(BROUGHT);
     let note = with_signatures(gateway, note);
+    keep_signed(gateway, &note);
+    let path = gateway.home.head().join(BROUGHT);
     durable::replace(&path, note.as_bytes(), 0o644).map_err(|error| Problem::internal("the note", &error))
 }
 

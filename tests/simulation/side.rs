@@ -91,7 +91,9 @@ impl Side {
     pub(crate) fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.disk.spare();
-            running.gateway.log.close().expect("the log ends well");
+            let closed = running.gateway.log.close();
+            // What arrives late may have been the write at which it was to die.
+            assert!(closed.is_ok() || running.disk.is_dead(), "the log does not end well: {closed:?}");
             end(running);
         }
     }

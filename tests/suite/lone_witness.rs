@@ -172,3 +172,35 @@ fn the_gateway_takes_only_its_own_note_that_a_named_witness_signed() {
     add(&signed).ok();
     assert_eq!(alone.kind(), "none");
 }
+
+#[test]
+fn what_two_people_signed_on_their_own_counts_together_and_one_newer_signature_takes_nothing_away() {
+    let mut alone = Alone::begin();
+    let [first, second] = ["first", "second"].map(|name| {
+        let made = alone.site.run(&["audit", "witness", "--key", arg(&alone.file(name)), "--init", name]).ok();
+        made.text("witness")
+    });
+    let policy = format!("witness first {first}\nwitness second {second}\ngroup both all first second\nquorum both\n");
+    medseal::durable::replace(&alone.site.home.join("witness-policy"), policy.as_bytes(), 0o644).expect("written");
+    let sign = |alone: &Alone, name: &str, note: &Path, more: &[&str]| {
+        let (key, state, log) =
+            (alone.file(name), alone.file(&format!("{name}.seen")), log_key(&alone.site).to_string());
+        let args = ["audit", "witness", "--key", arg(&key), "--state", arg(&state), "--log", &log, arg(note)];
+        let signed = alone.site.run(&[&args[..], more].concat()).ok().text("checkpoint");
+        let signed = alone.write(&format!("{name}.signed"), &signed);
+        alone.site.run(&["audit", "checkpoint", "--add", arg(&signed)]).ok();
+    };
+    let note = alone.checkpoint("note");
+    sign(&alone, "first", &note, &["--first"]);
+    assert_eq!(alone.kind(), "not-countersigned", "one of two is not enough");
+    sign(&alone, "second", &note, &["--first"]);
+    assert_eq!(alone.kind(), "none", "each brought the note with its own signature alone");
+
+    let since = Checkpoint::claimed(&std::fs::read(&note).expect("a note")).expect("a note").size.to_string();
+    alone.grow();
+    let growth = alone.file("growth");
+    let newer = alone.site.run(&["audit", "checkpoint", "--since", &since, "--proof", arg(&growth)]).ok();
+    let newer = alone.write("newer", &newer.text("checkpoint"));
+    sign(&alone, "first", &newer, &["--proof", arg(&growth)]);
+    assert_eq!(alone.kind(), "none", "the older note that both signed still stands");
+}
