@@ -42,7 +42,14 @@ pub(super) fn dispatch_of(gateway: &Gateway, record: &BundleRecord, number: usiz
     let attempt = &record.attempts[number];
     let number = u32::try_from(number + 1).unwrap_or(u32::MAX);
     let dispatch = Dispatch::of(sealed, &why_of(record), number, &attempt.obligations, place);
-    Dispatch { erase_at: attempt.erase_at.clone(), notices_sha256: attempt.notices_sha256, ..dispatch }
+    Dispatch {
+        // Not the time of its entry, which never goes back: after a clock that was ahead, partners would refuse for as
+        // long as it was.
+        issued: attempt.at.clone(),
+        erase_at: attempt.erase_at.clone(),
+        notices_sha256: attempt.notices_sha256,
+        ..dispatch
+    }
 }
 
 /// What a receipt is about in our own log.
