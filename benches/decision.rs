@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 
 /// As in the program.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {

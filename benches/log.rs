@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 
 /// As in the program.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
@@ -102,7 +102,7 @@ fn recording(runtime: &Runtime, base: &Path) {
     println!("durable entries per second, and how long a caller waited, in milliseconds; median of {ROUNDS} rounds");
     println!("{:<44}{:>12}{:>12}{:>9}{:>9}{:>9}", "callers at once", "limit/s", "entries/s", "p50", "p99", "most");
     for (what, about) in [("about nobody", About::Nobody), ("about a patient, with a sealed detail", About::APatient)] {
-        for callers in [1, 16, 256, 1000] {
+        for callers in [1, 16, 128, 256, 1000] {
             let bench = Bench::begin(base);
             let log = bench.open();
             let (mut limits, mut rates, mut waited) = (Vec::new(), Vec::new(), Vec::new());

@@ -5,6 +5,7 @@
 //! `json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)` writes the same bytes.
 
 mod recognise;
+mod shapes;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use unicode_normalization::{UnicodeNormalization as _, is_nfc};
+
+pub(crate) use shapes::Shapes;
 
 /// The fields of one object, sorted.
 pub type Object = BTreeMap<String, Value>;

@@ -18,7 +18,7 @@ pub(super) fn recognise(bytes: &[u8]) -> Result<(), JsonError> {
 
 /// Whether it is an object of strings, numbers and truths, in which every byte stands for itself: nearly every leaf is.
 /// `false` says nothing.
-fn is_surely_strict(bytes: &[u8]) -> bool {
+pub(super) fn is_surely_strict(bytes: &[u8]) -> bool {
     if bytes.first() != Some(&b'{') || !all_stand_for_themselves(bytes) {
         return false;
     }

@@ -13,7 +13,7 @@ use memchr::{memchr_iter, memrchr};
 
 use crate::audit::tree::{Frontier, parent};
 use crate::id::Digest;
-use crate::json;
+use crate::json::Shapes;
 use crate::leaf::{self, LEAF_BYTES_MAX, Link, NO_LEAF};
 
 /// A log in which each entry follows from the one before.
@@ -35,9 +35,9 @@ pub(super) fn sound(
     let mut blocks = Blocks { files: files.iter(), file: None, rest: Vec::new() };
     let mut whole = Whole::new(sizes);
     if cores < 2 {
-        let mut block = Vec::new();
+        let (mut block, mut shapes) = (Vec::new(), Shapes::default());
         while blocks.next(&mut block)? {
-            if !Piece::read(&block, sizes).is_some_and(|piece| whole.join(piece)) {
+            if !Piece::read(&block, sizes, &mut shapes).is_some_and(|piece| whole.join(piece)) {
                 return Ok(None);
             }
             progress(whole.tree.size());
@@ -82,8 +82,9 @@ impl Worker {
         let (blocks, inbox) = sync_channel::<Vec<u8>>(2);
         let (outbox, answers) = sync_channel(2);
         scope.spawn(move || {
+            let mut shapes = Shapes::default();
             for block in inbox {
-                let piece = Piece::read(&block, sizes);
+                let piece = Piece::read(&block, sizes, &mut shapes);
                 if outbox.send((piece, block)).is_err() {
                     // Nobody wants to know any more: something was doubted.
                     return;
@@ -149,7 +150,7 @@ struct Piece {
 
 impl Piece {
     /// Reads the lines of a block; `None` if there is anything to doubt.
-    fn read(block: &[u8], sizes: &[u64]) -> Option<Self> {
+    fn read(block: &[u8], sizes: &[u64], shapes: &mut Shapes) -> Option<Self> {
         let mut piece: Option<Self> = None;
         let mut floor = 0;
         let mut line_at = 0;
@@ -157,7 +158,7 @@ impl Piece {
         for end in ends {
             let line = &block[line_at..end];
             line_at = end + 1;
-            if line.len() > LEAF_BYTES_MAX || json::check(line, LEAF_BYTES_MAX).is_err() {
+            if shapes.check(line, LEAF_BYTES_MAX).is_err() {
                 return None;
             }
             let hash = leaf::hash(line);

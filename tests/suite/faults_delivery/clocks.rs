@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::crash_release::{ended, send};
 use crate::needs;
-use crate::site::{Pair, Site};
+use crate::site::Site;
 use crate::steps::Steps;
 
 use super::rig::{Faults, MIB, arrived_once, noise, pair_of, set};
@@ -94,6 +94,7 @@ fn what_was_put_off_while_the_clock_was_ahead_is_delivered_at_once_when_it_is_ri
         std::thread::sleep(Duration::from_millis(20));
     }
     time.set(0);
+    pair.institute.start();
     pair.hospital.wait_for(&bundle, &["delivered"]);
     arrived_once(&pair, &[(bundle, path)]);
 }
