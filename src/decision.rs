@@ -139,6 +139,9 @@ pub struct PartnerState {
     pub part2: bool,
     /// Whether a key that the bundle is sealed to is valid on its card now.
     pub has_valid_recipient_key: bool,
+    /// Whether none is, but one stands on its card from a later time on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub recipient_key_begins_later: bool,
 }
 
 /// Everything that one decision needs, read from the store for it.
@@ -458,6 +461,7 @@ fn facts(
             transfer_basis: transfer_basis(partner.transfer_basis).to_owned(),
             card_expires: partner.card_expires,
             key_valid: partner.has_valid_recipient_key,
+            key_begins_later: partner.recipient_key_begins_later,
             part2: partner.part2,
         },
         case: CaseFacts {

@@ -123,6 +123,7 @@ impl DeliverError {
             | Self::Refused { step: Step::Handover, code: Code::Internal | Code::Slow | Code::Busy, .. } => {
                 Reason::OutcomeUnknown
             }
+            Self::Refused { code: Code::NoRoom, .. } => Reason::PartnerFull,
             Self::Endpoint { .. } | Self::Unreachable { .. } | Self::BrokenLine { .. } => Reason::PartnerUnreachable,
             Self::Refused { .. } | Self::BadAnswer { .. } => Reason::PartnerRefused,
             Self::Stale => Reason::PermitStale,

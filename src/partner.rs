@@ -201,6 +201,7 @@ impl Partner {
         match self.standing {
             Standing::Removed => Some(Reason::PartnerUnknown),
             Standing::Suspended => Some(Reason::PartnerSuspended),
+            Standing::Active if now < self.agreement.from => Some(Reason::PartnerNotYet),
             Standing::Active if now >= self.card().expires || !self.agreement.in_force(now) => {
                 Some(Reason::PartnerExpired)
             }
@@ -216,6 +217,12 @@ impl Partner {
     /// The age recipients that count at this time, in the card's order.
     pub fn recipients_at(&self, now: Timestamp) -> Vec<String> {
         self.counting(&self.card().age, now).map(ToString::to_string).collect()
+    }
+
+    /// The age recipients that do not count yet at this time, in the card's order.
+    pub fn recipients_after(&self, now: Timestamp) -> Vec<String> {
+        let later = self.card().age.iter().filter(|entry| now < entry.not_before);
+        later.map(|entry| entry.value.to_string()).collect()
     }
 
     /// The keys whose signatures count at this time.

@@ -20,7 +20,7 @@ pub fn first_job(record: &BundleRecord, now: Timestamp) -> Job {
 
 /// Whether a denial for this reason may pass without anyone touching the bundle.
 pub const fn passes_by_itself(reason: Reason) -> bool {
-    matches!(reason, Reason::PartnerSuspended | Reason::ConsentNotYet)
+    matches!(reason, Reason::PartnerSuspended | Reason::PartnerNotYet | Reason::ConsentNotYet)
 }
 
 /// When a bundle that was denied for now is decided again. While a partner is suspended its worker rests, so that the

@@ -67,6 +67,7 @@ reasons! {
     CaseClosed "CASE_CLOSED" "the case is closed" "open a new case";
     PartnerUnknown "PARTNER_UNKNOWN" "no such partner is registered here" "`medseal partner add CARD --fingerprint FP`";
     PartnerSuspended "PARTNER_SUSPENDED" "the partner is suspended" "`medseal partner resume ID` when it may receive again";
+    PartnerNotYet "PARTNER_NOT_YET" "the partner's agreement, key or certificate does not count yet" "nothing: medseal tries again; compare the clocks with `medseal partner ping ID`";
     PartnerExpired "PARTNER_EXPIRED" "the partner's card or agreement has ended" "ask the partner for a new card, then `medseal partner add`";
     PartnerNotInvited "PARTNER_NOT_INVITED" "the partner is not part of this case" "open the case with this partner, or choose the right one";
     RecipientKey "RECIPIENT_KEY" "the key that the bundle was sealed to is no longer valid on the partner's card" "send the records again";
@@ -110,6 +111,7 @@ reasons! {
     WrongPartner "WRONG_PARTNER" "whoever answers at the partner's address is not the partner; nothing was sent" "compare the endpoint on the partner's card with its operator, and ask for its newest card";
     PartnerUnreachable "PARTNER_UNREACHABLE" "the partner's gateway does not answer" "nothing: medseal tries again; `medseal partner ping ID` tests the line";
     PartnerRefused "PARTNER_REFUSED" "the partner's gateway refused the bundle" "ask the partner's operator, naming the request id";
+    PartnerFull "PARTNER_FULL" "the partner's gateway has no room for the bundle at this time" "nothing: medseal tries again; tell the partner's operator to make room";
     BadReceipt "BAD_RECEIPT" "the partner's answer is not a valid receipt for this bundle" "ask the partner's operator; nothing counts as delivered";
     OutcomeUnknown "OUTCOME_UNKNOWN" "the line broke before the answer came" "nothing: medseal asks the partner what it has";
     SentByMistake "SENT_BY_MISTAKE" "it was sent by mistake, or to the wrong recipient" "`medseal status BUNDLE` shows what the partner answered to the recall; what was opened there before must be destroyed by people";

@@ -114,6 +114,11 @@ impl Tls {
         self.peers.replace(merged);
     }
 
+    /// Whether this partner may connect and be dialled now.
+    pub fn knows(&self, partner: &InstitutionId) -> bool {
+        self.peers.has(partner)
+    }
+
     /// Shows another certificate from the next handshake on, after a renewal.
     pub fn set_identity(&self, keys: &Keys) -> Result<(), TlsError> {
         let renewed = certified(&self.provider, keys)?;

@@ -88,6 +88,8 @@ struct GivenPartner {
     transfer_basis: TransferBasis,
     card_expires: Time,
     key_valid: bool,
+    #[serde(default)]
+    key_begins_later: bool,
     part2: bool,
 }
 
@@ -230,6 +232,7 @@ fn request(given: Given, consents: &BTreeMap<String, Value>) -> Result<Request, 
             card_expires: partner.card_expires.0,
             part2: partner.part2,
             has_valid_recipient_key: partner.key_valid,
+            recipient_key_begins_later: partner.key_begins_later,
         },
         confirmation: Confirmation::none(0),
         documents: given.documents.into_iter().map(document).collect::<Result<_, _>>()?,

@@ -362,7 +362,12 @@ impl Line {
         let mut cause = error.source();
         while let Some(inner) = cause {
             match inner.downcast_ref().map(TlsFailure::of) {
-                Some(why @ (TlsFailure::RefusedByPeer | TlsFailure::OutOfDate | TlsFailure::WrongIdentity)) => {
+                Some(
+                    why @ (TlsFailure::RefusedByPeer
+                    | TlsFailure::NotYet
+                    | TlsFailure::OutOfDate
+                    | TlsFailure::WrongIdentity),
+                ) => {
                     return Some(DeliverError::Tls { endpoint: self.endpoint.clone(), why });
                 }
                 _ => cause = inner.source(),

@@ -269,7 +269,7 @@ fn standing_and_dates_stop_the_exchange() {
     assert!(partner.recipients_at(partner.card().expires).is_empty());
     partner.agreement.until = Some(at("2026-12-31T00:00:00Z"));
     assert_eq!(partner.obstacle(at("2026-12-31T00:00:00Z")), Some(Reason::PartnerExpired));
-    assert_eq!(partner.obstacle(at("2026-11-22T11:59:59Z")), Some(Reason::PartnerExpired));
+    assert_eq!(partner.obstacle(at("2026-11-22T11:59:59Z")), Some(Reason::PartnerNotYet));
     partner.standing = Standing::Suspended;
     assert_eq!(partner.obstacle(now()), Some(Reason::PartnerSuspended));
     // A new card does not resume a suspended partner.

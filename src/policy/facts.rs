@@ -138,6 +138,9 @@ pub struct PartnerFacts {
     pub card_expires: Timestamp,
     /// Whether the key that the bundle is sealed to is valid on the card now.
     pub key_valid: bool,
+    /// Whether it is not, but stands on the card from a later time on.
+    #[serde(default)]
+    pub key_begins_later: bool,
     /// Whether it has undertaken what 42 CFR Part 2 asks of whoever holds records of substance use.
     #[serde(default)]
     pub part2: bool,
@@ -222,6 +225,7 @@ impl Facts {
             ("transfer_basis".to_owned(), text(&partner.transfer_basis)),
             ("card_expires".to_owned(), time(partner.card_expires)),
             ("key_valid".to_owned(), RestrictedExpression::new_bool(partner.key_valid)),
+            ("key_begins_later".to_owned(), RestrictedExpression::new_bool(partner.key_begins_later)),
             ("part2".to_owned(), RestrictedExpression::new_bool(partner.part2)),
         ];
         attributes.extend(partner.agreement_until.map(|until| ("agreement_until".to_owned(), time(until))));

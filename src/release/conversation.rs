@@ -61,6 +61,10 @@ impl<'a> Conversation<'a> {
         if self.line.is_none() {
             let (gateway, partner) = (self.gateway, &self.partner);
             let endpoint = &partner.card().endpoint;
+            // Its time may have come since TLS was told whom to trust.
+            if !gateway.tls.knows(partner.id()) {
+                gateway.trust_partners();
+            }
             self.line = Some(Line::connect(&gateway.tls, partner.id(), endpoint, gateway.line_limits()).await?);
         }
         Ok(self.line.as_mut().expect("the line was dialled just now"))

@@ -103,10 +103,13 @@ fn ask(
     let patient = person.map_or(Ok(None), |person| person.case(case).map(|private| private.patient))?;
     let birth_date = patient.as_ref().and_then(|patient| patient.birth_date.as_deref()).map(birth_date).transpose()?;
     let patient = patient.map(|patient| patient.identifiers).unwrap_or_default();
-    let valid = partner.recipients_at(read_at);
-    let has_valid_recipient_key = about
-        .sealed_to
-        .map_or(!valid.is_empty(), |recipients| recipients.iter().any(|recipient| valid.contains(recipient)));
+    let sealed_to_one_of = |keys: &[String]| {
+        about
+            .sealed_to
+            .map_or(!keys.is_empty(), |recipients| recipients.iter().any(|recipient| keys.contains(recipient)))
+    };
+    let has_valid_recipient_key = sealed_to_one_of(&partner.recipients_at(read_at));
+    let recipient_key_begins_later = !has_valid_recipient_key && sealed_to_one_of(&partner.recipients_after(read_at));
     let card = partner.card();
     Ok(Request {
         bundle: about.bundle.clone(),
@@ -131,6 +134,7 @@ fn ask(
             card_expires: card.expires,
             part2: partner.agreement.part2,
             has_valid_recipient_key,
+            recipient_key_begins_later,
         },
         confirmation,
         documents,

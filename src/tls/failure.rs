@@ -13,8 +13,11 @@ use crate::reason::Reason;
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsFailure {
-    /// A certificate has ended, or does not count yet.
-    #[error("the other gateway's certificate is not valid at this time")]
+    /// A certificate does not count yet: one of the two clocks is wrong, or it is early.
+    #[error("the other gateway's certificate does not count yet")]
+    NotYet,
+    /// A certificate has ended.
+    #[error("the other gateway's certificate has ended")]
     OutOfDate,
     /// What was spoken is not the TLS that medseal speaks.
     #[error("the other side does not speak TLS 1.3 with the key exchange that is required here")]
@@ -42,10 +45,8 @@ impl TlsFailure {
     pub fn of_tls(error: &Error) -> Self {
         match error {
             Error::InvalidCertificate(certificate) => match certificate {
-                CertificateError::Expired
-                | CertificateError::ExpiredContext { .. }
-                | CertificateError::NotValidYet
-                | CertificateError::NotValidYetContext { .. } => Self::OutOfDate,
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::OutOfDate,
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYet,
                 _ => Self::WrongIdentity,
             },
             Error::NoCertificatesPresented => Self::WrongIdentity,
@@ -67,6 +68,7 @@ impl TlsFailure {
     /// The stable code for a person and for the log.
     pub const fn reason(self) -> Reason {
         match self {
+            Self::NotYet => Reason::PartnerNotYet,
             Self::OutOfDate => Reason::PartnerExpired,
             Self::RefusedByPeer => Reason::PartnerRefused,
             Self::Protocol | Self::Unreachable => Reason::PartnerUnreachable,
@@ -86,6 +88,7 @@ mod tests {
         assert_eq!(tls(Error::from(CertificateError::UnknownIssuer)), TlsFailure::WrongIdentity);
         assert_eq!(tls(Error::from(CertificateError::NotValidForName)), TlsFailure::WrongIdentity);
         assert_eq!(tls(Error::from(CertificateError::Expired)), TlsFailure::OutOfDate);
+        assert_eq!(tls(Error::from(CertificateError::NotValidYet)), TlsFailure::NotYet);
         assert_eq!(tls(Error::AlertReceived(AlertDescription::UnknownCA)), TlsFailure::RefusedByPeer);
         assert_eq!(tls(Error::AlertReceived(AlertDescription::HandshakeFailure)), TlsFailure::Protocol);
         assert_eq!(tls(Error::HandshakeNotComplete), TlsFailure::Protocol);

@@ -162,6 +162,7 @@ pub(crate) fn request(consents: Vec<OnFile>) -> Request {
             card_expires: at("2027-11-22T00:00:00Z"),
             part2: false,
             has_valid_recipient_key: true,
+            recipient_key_begins_later: false,
         },
         confirmation: Confirmation::none(1000),
         documents: vec![document("summary.pdf")],

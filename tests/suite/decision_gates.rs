@@ -134,12 +134,15 @@ fn both_gates_must_say_yes_and_both_are_heard() {
 
 #[test]
 fn each_fact_about_partner_and_case_is_asked_of_the_policy() {
-    let cases: [Changed; 9] = [
+    let cases: [Changed; 10] = [
         ("PARTNER_UNKNOWN", |r| r.partner.standing = Standing::Removed),
         ("PARTNER_EXPIRED", |r| r.partner.agreement_until = Some(at(NOW))),
-        ("PARTNER_EXPIRED", |r| r.partner.agreement_from = later(NOW, 1)),
+        ("PARTNER_NOT_YET", |r| r.partner.agreement_from = later(NOW, 1)),
         ("PARTNER_EXPIRED", |r| r.partner.card_expires = at(NOW)),
         ("RECIPIENT_KEY", |r| r.partner.has_valid_recipient_key = false),
+        ("PARTNER_NOT_YET", |r| {
+            (r.partner.has_valid_recipient_key, r.partner.recipient_key_begins_later) = (false, true);
+        }),
         ("TRANSFER_BASIS", |r| r.partner.transfer_basis = TransferBasis::None),
         ("CASE_CLOSED", |r| r.case.open = false),
         ("PARTNER_NOT_INVITED", |r| r.case.partners.clear()),

@@ -11,6 +11,7 @@ use medseal::clock::{Clock, Timestamp};
 use medseal::config::PostQuantum;
 use medseal::id::InstitutionId;
 use medseal::keys::Keys;
+use medseal::reason::Reason;
 use medseal::tls::{PeerTrust, Tls, TlsError, TlsFailure};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
@@ -249,7 +250,11 @@ async fn a_leaf_that_does_not_count_yet_is_refused() {
     trust(&expert, &[&hospital]);
     let met = meet(&hospital, &expert).await;
     assert!(!met.greeted());
-    assert_eq!(met.server_failure(), TlsFailure::OutOfDate);
+    assert_eq!(met.server_failure(), TlsFailure::NotYet);
+    // The dialling side sees the same of whoever answers: to wait helps, and the reason says so.
+    let met = meet(&expert, &hospital).await;
+    assert_eq!(met.client_failure(), TlsFailure::NotYet);
+    assert_eq!(met.client_failure().reason(), Reason::PartnerNotYet);
     hospital.clock.advance_s(30 * 86_400);
     assert!(meet(&hospital, &expert).await.greeted());
 }

@@ -109,7 +109,10 @@ fn possible(request: &Request, now: Timestamp) -> Vec<Step> {
     let named = [TransferBasis::Adequacy, TransferBasis::Scc, TransferBasis::UkIdta, TransferBasis::Attested];
     let candidates = [
         (Step::Resume, partner.standing != Standing::Active),
-        (Step::NewCard, partner.card_expires <= now || !partner.has_valid_recipient_key),
+        (
+            Step::NewCard,
+            partner.card_expires <= now || !partner.has_valid_recipient_key && !partner.recipient_key_begins_later,
+        ),
         (Step::Agree, records && !in_force),
         (Step::Basis, records && partner.country != request.origin_country && !named.contains(&partner.transfer_basis)),
         (Step::NewCase, records && (!request.case.open || !request.case.partners.contains(&partner.id))),
@@ -180,6 +183,7 @@ impl Step {
                 let ended = request.partner.card_expires <= now;
                 request.partner.card_expires = request.partner.card_expires.max(year);
                 request.partner.has_valid_recipient_key = true;
+                request.partner.recipient_key_begins_later = false;
                 if ended {
                     let says = format!("ask {partner} for its new card and register it");
                     plain(says, Some("medseal partner add CARD".to_owned()))

@@ -99,6 +99,27 @@ fn what_was_put_off_while_the_clock_was_ahead_is_delivered_at_once_when_it_is_ri
     arrived_once(&pair, &[(bundle, path)]);
 }
 
+/// To our clock the agreement that was made a moment ago, and the key on the card, begin in three hours. Waiting helps, so
+/// nothing is refused for good.
+#[test]
+fn a_partner_that_does_not_count_yet_by_our_clock_is_waited_for_with_a_reason_and_a_next_try() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(time) = TimeOfDay::new(folder.path()) else { return };
+    let mut faults = Faults::from_environment();
+    let mut pair = pair_of(|folder| (Site::init(folder, "tallinn-east", "EE"), Site::init(folder, "nordhafen", "DE")));
+    pair.hospital.stop();
+    time.set(-3 * HOUR_S);
+    pair.hospital.start_with(&time.env());
+    let path = noise(pair.folder.path(), "scan.bin", MIB, &mut faults);
+    let bundle = ended(send(&pair, path.to_str().expect("a path"))).ok().text("bundle");
+    let waiting = pair.hospital.wait_for(&bundle, &["waiting"]);
+    assert_eq!(waiting.text("reason"), "PARTNER_NOT_YET", "{}", waiting.stdout);
+    assert!(waiting.json["next_attempt"].is_string(), "{}", waiting.stdout);
+    time.set(0);
+    pair.hospital.wait_for(&bundle, &["delivered"]);
+    arrived_once(&pair, &[(bundle, path)]);
+}
+
 /// The time of day alone would say that the permit is half a minute old.
 #[test]
 fn a_permit_dies_within_a_minute_although_the_clock_is_set_back_meanwhile() {

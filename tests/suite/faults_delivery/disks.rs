@@ -52,7 +52,7 @@ fn below_the_floor_a_receiver_takes_nothing_and_the_sender_waits_and_says_so() {
     let (pair, mut faults) = (with_disk(&disk, Side::Institute), Faults::from_environment());
     disk.fill_but(500 * MIB);
     let sent = give(&pair, "scan.bin", &mut faults);
-    let refused = |status: &Value| status["state"] == "waiting" && status["reason"] == "PARTNER_REFUSED";
+    let refused = |status: &Value| status["state"] == "waiting" && status["reason"] == "PARTNER_FULL";
     let waiting = wait_until(&pair, &sent.0, refused);
     assert!(waiting.json["next_attempt"].is_string(), "{}", waiting.stdout);
     assert_eq!(sealed_files(&pair.institute), 0);
