@@ -5,16 +5,20 @@
 
 mod card;
 mod error;
+mod exchange;
 mod fingerprint;
 mod parts;
+mod slip;
 
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 pub use card::{CARD_BYTES_MAX, Card, SignedCard};
 pub use error::CardError;
+pub use exchange::{Exchange, split_inbox};
 pub use fingerprint::{parse_fingerprint, show_fingerprint};
 pub use parts::{Certificate, Dated, LogVkey, Recipient, WitnessVkey, log_name, witness_name};
+pub use slip::Slip;
 
 use crate::clock::Timestamp;
 use crate::id::{Digest, InstitutionId};
@@ -169,6 +173,11 @@ impl Partner {
     /// Who it is.
     pub const fn id(&self) -> &InstitutionId {
         &self.card().id
+    }
+
+    /// How it exchanges with us.
+    pub const fn exchange(&self) -> Exchange {
+        self.card().exchange
     }
 
     /// What its card says.

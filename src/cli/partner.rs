@@ -214,9 +214,11 @@ fn list(context: &Context) -> Outcome {
     }
     let rows: Vec<Vec<String>> = items(&answer)
         .iter()
-        .map(|partner| ["id", "name", "country", "standing", "expires"].map(|name| text(partner, name)).to_vec())
+        .map(|partner| {
+            ["id", "name", "country", "exchange", "standing", "expires"].map(|name| text(partner, name)).to_vec()
+        })
         .collect();
-    context.out.table(&["ID", "NAME", "COUNTRY", "STANDING", "CARD ENDS"], &rows)?;
+    context.out.table(&["ID", "NAME", "COUNTRY", "EXCHANGE", "STANDING", "CARD ENDS"], &rows)?;
     Ok(Status::Done)
 }
 
@@ -228,6 +230,7 @@ fn show(context: &Context, partner: &Value) -> Outcome {
             ("id", text(partner, "id")),
             ("name", text(partner, "name")),
             ("country", text(partner, "country")),
+            ("exchange", text(partner, "exchange")),
             ("endpoint", text(partner, "endpoint")),
             ("standing", text(partner, "standing")),
             ("fingerprint", spaced(&text(partner, "fingerprint"))),

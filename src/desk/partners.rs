@@ -37,8 +37,10 @@ pub struct PartnerView {
     pub name: String,
     /// Its country.
     pub country: String,
-    /// Where it is reached.
+    /// Where it is reached; empty for a partner that fetches.
     pub endpoint: String,
+    /// `medseal`, `https-put` or `pull`.
+    pub exchange: &'static str,
     /// The fingerprint of its card.
     pub fingerprint: Digest,
     /// The card's serial.
@@ -57,6 +59,7 @@ impl PartnerView {
             name: card.name.clone(),
             country: card.country.to_string(),
             endpoint: card.endpoint.clone(),
+            exchange: card.exchange.as_str(),
             fingerprint: partner.fingerprint(),
             serial: card.serial,
             standing: partner.standing,
@@ -67,7 +70,10 @@ impl PartnerView {
 
 /// Registers a partner, or renews its card.
 pub async fn add(gateway: &Gateway, staff: Staff, request: AddPartner) -> Result<PartnerView, Problem> {
-    let refuse = |error: crate::partner::CardError| Problem::refused(error.reason(), error.to_string());
+    let refuse = |error: crate::partner::CardError| {
+        let problem = Problem::refused(error.reason(), error.to_string());
+        if let Some(hint) = error.hint() { problem.hint(hint) } else { problem }
+    };
     let card = SignedCard::parse(request.card.as_bytes()).map_err(refuse)?;
     if card.card().id == *gateway.id() {
         return Err(Problem::bad_input(Reason::BadInput, "this is our own card"));

@@ -8,13 +8,15 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::error::CardError;
+use super::exchange::Exchange;
 use super::parts::{Certificate, Dated, LogVkey, Recipient, WitnessVkey, log_name, stamped, witness_name};
+use super::slip::{self, Slip};
 use crate::clock::Timestamp;
-use crate::config::{Config, split_endpoint};
+use crate::config::Config;
 use crate::id::{Country, Digest, InstitutionId};
 use crate::json;
 use crate::keys::Keys;
-use crate::signature::{Namespace, Signer, VerifyingKey};
+use crate::signature::{Namespace, SignatureError, Signer, VerifyingKey};
 
 /// The largest card file, in bytes; one with a single key of each kind takes about 2,000.
 pub const CARD_BYTES_MAX: usize = 16 * 1024;
@@ -40,8 +42,13 @@ pub struct Card {
     pub name: String,
     /// The country it is in.
     pub country: Country,
-    /// Where its gateway is reached: `https://HOST:PORT`.
+    /// Where its gateway is reached, `https://HOST:PORT`, or its web server, with a folder or without. Empty, and not on
+    /// the card, for a partner that fetches.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub endpoint: String,
+    /// How it exchanges; cards of partners with medseal do not have the field.
+    #[serde(default, skip_serializing_if = "Exchange::is_medseal")]
+    pub exchange: Exchange,
     /// Larger on each later card.
     pub serial: u64,
     /// When it was made.
@@ -50,13 +57,14 @@ pub struct Card {
     /// The first moment at which nothing on it counts any more.
     #[serde(with = "stamped")]
     pub expires: Timestamp,
-    /// The authorities of its TLS certificates.
+    /// The authorities of its TLS certificates; of a partner without medseal also the very certificate that it shows.
     pub tls: Vec<Dated<Certificate>>,
     /// The age recipients to seal to.
     pub age: Vec<Dated<Recipient>>,
     /// The keys that sign its statements.
     pub signing: Vec<Dated<VerifyingKey>>,
-    /// The keys that sign its log's checkpoints; none if it keeps no log of this kind.
+    /// The keys that sign its log's checkpoints; none if it keeps no log of this kind, and then the field may be missing.
+    #[serde(default)]
     pub log: Vec<Dated<LogVkey>>,
     /// The keys that it signs with under others' checkpoints; none if it is no witness. Cards made before there were
     /// witnesses do not have the field.
@@ -84,6 +92,7 @@ impl Card {
             name: config.name.clone(),
             country: config.country.clone(),
             endpoint: config.endpoint.clone(),
+            exchange: Exchange::Medseal,
             serial,
             issued: moved(0),
             expires,
@@ -120,8 +129,8 @@ impl Card {
         if name.is_empty() || name.len() != self.name.len() || name.len() > NAME_BYTES_MAX || !printable(name) {
             return refuse("name", "1 to 200 printable bytes without space around them");
         }
-        if split_endpoint(&self.endpoint).is_none() {
-            return refuse("endpoint", "https://HOST:PORT");
+        if !self.exchange.allows_endpoint(&self.endpoint) {
+            return refuse("endpoint", self.exchange.endpoint_form());
         }
         if self.serial == 0 {
             return refuse("serial", "1 or more");
@@ -134,6 +143,13 @@ impl Card {
         check_entries("signing", &self.signing, 1)?;
         check_entries("log", &self.log, 0)?;
         check_entries("witness", &self.witness, 0)?;
+        let a_gateways = [("log", self.log.is_empty()), ("witness", self.witness.is_empty())];
+        if let Some((field, _)) = a_gateways.iter().find(|(_, none)| !none && !self.exchange.is_medseal()) {
+            return refuse(field, "none, and best no such field: only a gateway keeps a log and is a witness");
+        }
+        if self.exchange.is_medseal() && !self.tls.iter().all(|entry| entry.value.is_authority()) {
+            return refuse("tls", "certificates of an authority (CA:TRUE)");
+        }
         // A name of its own and of nobody else, so that no partner speaks for another's log, nor as another witness.
         if self.log.iter().any(|entry| !is_named(&entry.value, &log_name(&self.id))) {
             return refuse("log", "keys under the institution's own name, ID/medseal/log");
@@ -204,14 +220,21 @@ impl SignedCard {
         if !line.starts_with('{') {
             return Err(CardError::NotACard);
         }
-        let card: Card = json::from_line(line.as_bytes(), CARD_BYTES_MAX)?;
+        let card: Card = json::from_line(line.as_bytes(), CARD_BYTES_MAX).map_err(|error| {
+            let before = text.split_once("\n-----BEGIN SSH").map_or(text, |(before, _)| before);
+            slip::of_text(before).map_or(CardError::Json(error), CardError::Slip)
+        })?;
         card.check()?;
         let signature = signature.replace("\r\n", "\n");
         let key = crate::signature::claimed_key(&signature)?;
         if !card.signing.iter().any(|entry| entry.value == key && entry.counts_at(card.issued)) {
             return Err(CardError::SignedByStranger { found: key.fingerprint() });
         }
-        key.verify(Namespace::Card, line.as_bytes(), &signature)?;
+        key.verify(Namespace::Card, line.as_bytes(), &signature).map_err(|error| {
+            let with_newline = || key.verify(Namespace::Card, format!("{line}\n").as_bytes(), &signature).is_ok();
+            let slipped = error == SignatureError::Content && with_newline();
+            if slipped { CardError::Slip(Slip::NewlineSigned) } else { CardError::Signature(error) }
+        })?;
         Ok(Self { fingerprint: Digest::of(line.as_bytes()), line: line.to_owned(), card, signature })
     }
 

@@ -6,6 +6,7 @@ use crate::clock::{Timestamp, stamp};
 use crate::id::{Digest, InstitutionId};
 use crate::json::JsonError;
 use crate::partner::fingerprint::show_fingerprint;
+use crate::partner::slip::Slip;
 use crate::reason::Reason;
 use crate::signature::SignatureError;
 
@@ -81,6 +82,9 @@ pub enum CardError {
         /// Fingerprint of that key.
         found: String,
     },
+    /// A likely slip of somebody who writes a card by hand.
+    #[error("{0}")]
+    Slip(Slip),
     /// The file is larger than any card.
     #[error("the card file is {found} bytes long; {allowed} are allowed")]
     TooLong {
@@ -105,13 +109,29 @@ impl CardError {
         match self {
             Self::Expired { .. } => Reason::CardExpired,
             Self::Outdated { .. } => Reason::CardOutdated,
-            Self::Signature(_) | Self::SignedByStranger { .. } => Reason::BadSignature,
+            Self::Signature(_) | Self::SignedByStranger { .. } | Self::Slip(Slip::NewlineSigned) => {
+                Reason::BadSignature
+            }
             Self::WrongFingerprint { .. } | Self::FingerprintNeeded { .. } | Self::OtherKey { .. } => {
                 Reason::WrongFingerprint
             }
             Self::OtherInstitution { .. } => Reason::Conflict,
             Self::TooLong { .. } => Reason::LimitExceeded,
-            Self::Field { .. } | Self::FromTheFuture { .. } | Self::Json(_) | Self::NotACard => Reason::BadInput,
+            Self::Field { .. } | Self::FromTheFuture { .. } | Self::Json(_) | Self::NotACard | Self::Slip(_) => {
+                Reason::BadInput
+            }
+        }
+    }
+
+    /// What mends it, where that is more than the code's own remedy.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Slip(slip) => Some(slip.hint()),
+            Self::NotACard | Self::Json(_) | Self::Field { .. } => Some("docs/PARTNERS.md shows how a card is made"),
+            Self::Signature(SignatureError::Namespace { .. }) => {
+                Some("sign the line anew: ssh-keygen -Y sign -n medseal-card@v1 -f sign.key card.json")
+            }
+            _ => None,
         }
     }
 }

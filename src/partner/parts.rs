@@ -64,17 +64,22 @@ macro_rules! as_text {
 #[error("not {0}")]
 pub struct NotAPart(&'static str);
 
-/// The certificate of an authority; its text form is base64 of DER.
+/// The certificate of an authority, or the one that a partner without medseal shows; its text form is base64 of DER.
 #[derive(Clone, Eq, PartialEq)]
 pub struct Certificate(CertificateDer<'static>);
 
 impl Certificate {
-    /// Takes the certificate of an authority; refuses any other.
+    /// Takes a whole certificate that can be trusted by itself; refuses anything else.
     pub fn of(der: CertificateDer<'static>) -> Result<Self, NotAPart> {
-        let refuse = NotAPart("the certificate of an authority (CA:TRUE) in base64 of DER");
-        let (rest, parsed) = X509Certificate::from_der(&der).map_err(|_| refuse)?;
-        let usable = rest.is_empty() && parsed.is_ca() && anchor_from_trusted_cert(&der).is_ok();
+        let refuse = NotAPart("an X.509 certificate in base64 of DER");
+        let (rest, _) = X509Certificate::from_der(&der).map_err(|_| refuse)?;
+        let usable = rest.is_empty() && anchor_from_trusted_cert(&der).is_ok();
         if usable { Ok(Self(der)) } else { Err(refuse) }
+    }
+
+    /// Whether it is the certificate of an authority (CA:TRUE), which vouches for others.
+    pub fn is_authority(&self) -> bool {
+        X509Certificate::from_der(&self.0).is_ok_and(|(_, parsed)| parsed.is_ca())
     }
 
     /// The bytes.

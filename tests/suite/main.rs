@@ -71,6 +71,8 @@ mod not_vouched;
 mod note_oracle;
 mod people;
 mod ping;
+mod plain_card;
+mod plain_page;
 mod policy_reload;
 mod random_wills;
 mod read_only;
